@@ -1,0 +1,34 @@
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS ON) # for POSIX and GNU declarations of the system's headers
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+    set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+option(ATR_WERROR "Warnings are errors" OFF)
+option(ATR_MPI "Build with MPI; without it every run is one rank" ON)
+set(ATR_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=")
+
+add_compile_definitions(_GNU_SOURCE)
+# -ffp-contract=off: generated weights and golden numbers need each product rounded; kernels that profit use explicit FMA.
+add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
+                    -Wno-sign-conversion -ffp-contract=off -fno-math-errno)
+add_compile_options("$<$<CONFIG:Release>:-O3>")
+if(ATR_WERROR)
+    add_compile_options(-Werror)
+endif()
+if(ATR_SANITIZE)
+    add_compile_options(-fsanitize=${ATR_SANITIZE} -fno-omit-frame-pointer)
+    add_link_options(-fsanitize=${ATR_SANITIZE})
+endif()
+
+# atr_folder(NAME): a static library atr_NAME of all C files below this folder, with the repository's root as include path.
+function(atr_folder name)
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.c")
+    add_library(atr_${name} STATIC ${sources})
+    target_include_directories(atr_${name} PUBLIC "${PROJECT_SOURCE_DIR}")
+endfunction()

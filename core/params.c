@@ -1,0 +1,184 @@
+#include "core/params.h"
+
+#include <string.h>
+
+typedef struct entry {
+    atr_param_spec spec;
+    int64_t offset; /* elements: into the flat values, the f32 buffers, or the counters */
+} entry;
+
+struct atr_params {
+    int64_t count;
+    entry *entries;
+    atr_arena *values, *gradients, *buffers, *counters;
+    int64_t flat_count, buffer_count, counter_count;
+    uint64_t version;
+};
+
+bool atr_param_is_buffer(atr_param_kind kind)
+{
+    return kind >= ATR_PARAM_RUNNING_MEAN;
+}
+
+static int64_t spec_elements(const atr_param_spec *spec)
+{
+    int64_t count = 1;
+
+    for (int i = 0; i < spec->rank; i++)
+        count *= spec->dims[i];
+    return count;
+}
+
+/* Elements with the gap up to the next cache line. */
+static int64_t padded_elements(const atr_param_spec *spec)
+{
+    return (int64_t)(atr_align_up((size_t)spec_elements(spec) * sizeof(float)) / sizeof(float));
+}
+
+/* Trainable entries from the last to the first, buffers from the first to the last. */
+static void place_entries(atr_params *params)
+{
+    for (int64_t i = params->count - 1; i >= 0; i--) {
+        entry *e = &params->entries[i];
+        if (!atr_param_is_buffer(e->spec.kind)) {
+            e->offset = params->flat_count;
+            params->flat_count += padded_elements(&e->spec);
+        }
+    }
+    for (int64_t i = 0; i < params->count; i++) {
+        entry *e = &params->entries[i];
+        if (e->spec.kind == ATR_PARAM_TRACKED) {
+            e->offset = params->counter_count++;
+        } else if (atr_param_is_buffer(e->spec.kind)) {
+            e->offset = params->buffer_count;
+            params->buffer_count += padded_elements(&e->spec);
+        }
+    }
+}
+
+atr_status atr_params_create(const atr_param_spec *specs, int64_t count, const atr_allocator *allocator, atr_params **out)
+{
+    atr_status status = ATR_OK;
+    atr_params *params = NULL;
+
+    *out = NULL;
+    ATR_TRY(ATR_NEW(1, &params));
+    ATR_TRY(ATR_NEW(count, &params->entries));
+    params->count = count;
+    params->version = 1;
+    for (int64_t i = 0; i < count; i++)
+        params->entries[i].spec = specs[i];
+    place_entries(params);
+    ATR_TRY(atr_arena_create(allocator, (size_t)params->flat_count * sizeof(float), &params->values));
+    ATR_TRY(atr_arena_create(allocator, (size_t)params->flat_count * sizeof(float), &params->gradients));
+    ATR_TRY(atr_arena_create(allocator, (size_t)params->buffer_count * sizeof(float), &params->buffers));
+    ATR_TRY(atr_arena_create(&atr_host_allocator, (size_t)params->counter_count * sizeof(int64_t), &params->counters));
+    *out = params;
+    params = NULL;
+
+done:
+    atr_params_destroy(params);
+    return status;
+}
+
+void atr_params_destroy(atr_params *params)
+{
+    if (params == NULL)
+        return;
+    atr_arena_destroy(params->values);
+    atr_arena_destroy(params->gradients);
+    atr_arena_destroy(params->buffers);
+    atr_arena_destroy(params->counters);
+    atr_free(params->entries);
+    atr_free(params);
+}
+
+int64_t atr_params_count(const atr_params *params)
+{
+    return params->count;
+}
+
+const atr_param_spec *atr_params_spec(const atr_params *params, int64_t index)
+{
+    return &params->entries[index].spec;
+}
+
+int64_t atr_params_find(const atr_params *params, const char *name)
+{
+    for (int64_t i = 0; i < params->count; i++)
+        if (strcmp(params->entries[i].spec.name, name) == 0)
+            return i;
+    return -1;
+}
+
+atr_tensor atr_params_value(const atr_params *params, int64_t index)
+{
+    const entry *e = &params->entries[index];
+
+    if (e->spec.kind == ATR_PARAM_TRACKED)
+        return atr_tensor_make(ATR_I64, 0, NULL, (int64_t *)atr_arena_at(params->counters, 0) + e->offset);
+    const atr_arena *block = atr_param_is_buffer(e->spec.kind) ? params->buffers : params->values;
+    return atr_tensor_make(ATR_F32, e->spec.rank, e->spec.dims, (float *)atr_arena_at(block, 0) + e->offset);
+}
+
+atr_tensor atr_params_gradient(const atr_params *params, int64_t index)
+{
+    const entry *e = &params->entries[index];
+    float *data = atr_param_is_buffer(e->spec.kind) ? NULL : atr_params_flat_gradients(params) + e->offset;
+
+    return atr_tensor_make(ATR_F32, e->spec.rank, e->spec.dims, data);
+}
+
+int64_t atr_params_flat_count(const atr_params *params)
+{
+    return params->flat_count;
+}
+
+float *atr_params_flat_values(const atr_params *params)
+{
+    return atr_arena_at(params->values, 0);
+}
+
+float *atr_params_flat_gradients(const atr_params *params)
+{
+    return atr_arena_at(params->gradients, 0);
+}
+
+int64_t atr_params_flat_offset(const atr_params *params, int64_t index)
+{
+    return params->entries[index].offset;
+}
+
+int64_t atr_params_buffer_count(const atr_params *params)
+{
+    return params->buffer_count;
+}
+
+float *atr_params_flat_buffers(const atr_params *params)
+{
+    return atr_arena_at(params->buffers, 0);
+}
+
+atr_status atr_params_copy(const atr_params *from, atr_params *to)
+{
+    if (from->count != to->count || from->flat_count != to->flat_count || from->buffer_count != to->buffer_count)
+        return atr_fail(ATR_ERR_SHAPE, "cannot copy %lld parameters onto %lld others", (long long)from->count,
+                        (long long)to->count);
+    memcpy(atr_params_flat_values(to), atr_params_flat_values(from), atr_arena_bytes(from->values));
+    if (from->buffer_count > 0)
+        memcpy(atr_params_flat_buffers(to), atr_params_flat_buffers(from), atr_arena_bytes(from->buffers));
+    if (from->counter_count > 0)
+        memcpy(atr_arena_at(to->counters, 0), atr_arena_at(from->counters, 0), atr_arena_bytes(from->counters));
+    atr_params_touch(to);
+    return ATR_OK;
+}
+
+uint64_t atr_params_version(const atr_params *params)
+{
+    return params->version;
+}
+
+void atr_params_touch(atr_params *params)
+{
+    params->version++;
+}

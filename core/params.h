@@ -1,0 +1,72 @@
+#ifndef ATR_CORE_PARAMS_H
+#define ATR_CORE_PARAMS_H
+
+#include <stdbool.h>
+
+#include "core/mem.h"
+#include "core/tensor.h"
+
+/* The trainable parameters and the buffers of a network under the names and shapes of the PyTorch reference
+ * (`backbone.features.0.0.weight`, OIHW): a user's weight file is at home here.
+ *
+ * Trainable values lie in one flat f32 block, gradients in a second one of the same layout, in REVERSE order of
+ * declaration: backward finishes gradients front to back, so a bucket to be reduced is a contiguous slice.
+ * Each parameter starts on a cache line; the gap behind it stays zero in values and gradients.
+ * Buffers (running statistics, counters) lie apart: no gradient, no optimiser. */
+
+enum { ATR_NAME_BYTES = 128 };
+
+typedef enum atr_param_kind {
+    ATR_PARAM_CONV_WEIGHT,  /* [O, I/groups, kh, kw] f32 */
+    ATR_PARAM_CONV_BIAS,    /* [O] f32 */
+    ATR_PARAM_NORM_WEIGHT,  /* [C] f32 */
+    ATR_PARAM_NORM_BIAS,    /* [C] f32 */
+    ATR_PARAM_RUNNING_MEAN, /* [C] f32, buffer */
+    ATR_PARAM_RUNNING_VAR,  /* [C] f32, buffer */
+    ATR_PARAM_TRACKED       /* [] i64, buffer: batches seen by the batch norm */
+} atr_param_kind;
+
+typedef struct atr_param_spec {
+    char name[ATR_NAME_BYTES];
+    atr_param_kind kind;
+    int rank;
+    int64_t dims[4];
+} atr_param_spec;
+
+typedef struct atr_params atr_params;
+
+bool atr_param_is_buffer(atr_param_kind kind);
+
+/* Makes zeroed blocks for `count` specs, which are copied. `allocator` is the back end's (host or device). */
+atr_status atr_params_create(const atr_param_spec *specs, int64_t count, const atr_allocator *allocator, atr_params **out);
+void atr_params_destroy(atr_params *params);
+
+/* Entries keep their order of declaration: the order of the reference's state_dict. */
+int64_t atr_params_count(const atr_params *params);
+const atr_param_spec *atr_params_spec(const atr_params *params, int64_t index);
+/* Index of `name`, or -1. */
+int64_t atr_params_find(const atr_params *params, const char *name);
+
+/* Views of entry `index`; borrowed. The gradient's data is NULL for a buffer. */
+atr_tensor atr_params_value(const atr_params *params, int64_t index);
+atr_tensor atr_params_gradient(const atr_params *params, int64_t index);
+
+/* The flat blocks: `atr_params_flat_count` f32 each, gaps included. */
+int64_t atr_params_flat_count(const atr_params *params);
+float *atr_params_flat_values(const atr_params *params);
+float *atr_params_flat_gradients(const atr_params *params);
+/* Where entry `index` (not a buffer) starts in the flat blocks, in elements. */
+int64_t atr_params_flat_offset(const atr_params *params, int64_t index);
+
+/* The buffers as one block, for copies and averages of all running statistics: f32 part only (counters apart). */
+int64_t atr_params_buffer_count(const atr_params *params);
+float *atr_params_flat_buffers(const atr_params *params);
+
+/* Copies values and buffers (not gradients) between two sets of the same specs on the host. ATR_ERR_SHAPE if they differ. */
+atr_status atr_params_copy(const atr_params *from, atr_params *to);
+
+/* A number that grows each time somebody says that values changed; plans repack weights when it differs. */
+uint64_t atr_params_version(const atr_params *params);
+void atr_params_touch(atr_params *params);
+
+#endif
