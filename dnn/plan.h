@@ -1,0 +1,71 @@
+#ifndef ATR_DNN_PLAN_H
+#define ATR_DNN_PLAN_H
+
+#include "core/graph.h"
+#include "dnn/backend.h"
+
+/* How a graph is run at one batch and picture size: an array of steps, their packed weights, one arena.
+ * Not thread-safe; plans do not share state, so several may run at once. */
+
+typedef enum atr_mode { ATR_INFER, ATR_TRAIN } atr_mode;
+
+/* Rewrites that the plan may apply, all exact in real arithmetic. Tests switch them off one by one. */
+typedef enum atr_rewrite {
+    ATR_REWRITE_FOLD_NORM = 1 << 0, /* inference: batch norm, activation and residual into the convolution */
+    ATR_REWRITE_NORM_ACT = 1 << 1,  /* training: batch norm + activation as one step */
+    ATR_REWRITE_CONCAT = 1 << 2,    /* producers write into channel slices */
+    ATR_REWRITE_ALL = -1
+} atr_rewrite;
+
+typedef struct atr_plan_options {
+    atr_mode mode;
+    int64_t batch, height, width;
+    bool freeze_norm; /* training with running statistics, which stay as they are */
+    bool keep_taps;   /* the tapped activations stay readable after forward (tests) */
+    int rewrites;     /* bits of atr_rewrite */
+} atr_plan_options;
+
+typedef struct atr_plan atr_plan;
+
+/* Compiles. Borrows graph, params and back end until atr_plan_destroy(). ATR_ERR_SHAPE when a size is not positive or too
+ * small for the network; ATR_ERR_MEMORY with the bytes it would take. */
+atr_status atr_plan_create(const atr_graph *graph, atr_params *params, atr_backend *backend,
+                           const atr_plan_options *options, atr_plan **out);
+void atr_plan_destroy(atr_plan *plan);
+
+/* Runs the network on images [N,H,W,C] f32 (host). In training they must stay until backward is done.
+ * Notices changed parameters by atr_params_version(). */
+atr_status atr_plan_forward(atr_plan *plan, const float *images);
+
+/* Keys of the samples in the batch, [N], for dropout; copied. Without a call all are 0. */
+void atr_plan_set_sample_keys(atr_plan *plan, const uint64_t *keys);
+
+/* Class scores before the last resize, [N,h,w,K] f32, of the last forward. Borrowed, valid until the next call. */
+atr_tensor atr_plan_logits(const atr_plan *plan);
+/* A tapped activation; data is NULL where the plan did not keep it. */
+atr_tensor atr_plan_tap(const atr_plan *plan, atr_tap tap);
+
+/* Loss of the last forward (see atr_loss_args) over labels [N,H,W] u8; in training also its gradient on the logits. */
+atr_status atr_plan_cross_entropy(atr_plan *plan, const uint8_t *labels, const float *class_weights, double divisor, double *loss);
+
+/* Tells that elements [offset, offset+count) of the flat gradient block are final. Calls come in rising order of offset. */
+typedef atr_status (*atr_grad_ready_fn)(void *user, int64_t offset, int64_t count);
+
+/* Gradients of all parameters, overwritten, from the last loss. `ready` may be NULL. Stops with the callback's status. */
+atr_status atr_plan_backward(atr_plan *plan, atr_grad_ready_fn ready, void *user);
+
+/* Label map of picture `n` of the batch (see atr_segment_args: logits, height, width and scratch are filled in here). */
+atr_status atr_plan_segment(atr_plan *plan, int64_t n, const atr_segment_args *args);
+/* Enlarged logits of picture `n`: out [K,H,W] f32. */
+atr_status atr_plan_enlarge(atr_plan *plan, int64_t n, float *out);
+
+/* What it took: bytes of the arena, number of steps. */
+size_t atr_plan_arena_bytes(const atr_plan *plan);
+int atr_plan_step_count(const atr_plan *plan);
+const atr_step *atr_plan_step(const atr_plan *plan, int index);
+
+/* Seconds by step of everything since the last reset: forward and backward, [step count]; for profiles. Off unless asked. */
+void atr_plan_profile(atr_plan *plan, bool on);
+double atr_plan_seconds(const atr_plan *plan, int index, bool backward);
+
+#endif

@@ -1,0 +1,63 @@
+#ifndef ATR_DNN_STEP_H
+#define ATR_DNN_STEP_H
+
+#include <stdbool.h>
+
+#include "core/graph.h"
+#include "core/tensor.h"
+
+/* One step of a plan: an operation with its shapes, and, once memory is planned, its pointers. Plans make steps, back ends
+ * run them.
+ *
+ * Activations are [N,H,W,C] with channels contiguous (stride 1). The pixel stride, strides[2], may exceed C: the tensor is
+ * then a slice of channels of a wider buffer (how a concat disappears). strides[1] = W*strides[2], strides[0] = H*strides[1]
+ * always. Kernels honour the pixel stride of every tensor they touch and never write between the slices.
+ *
+ * Forward may be given y == x[0] (same data and strides) for ACT, NORM without `training`, DROPOUT, and y == x[0] or x[1] for
+ * ADD. Backward may be given dx[0] == dy for NORM, ACT and DROPOUT. Otherwise buffers do not overlap. */
+
+typedef struct atr_kernel atr_kernel;
+
+typedef struct atr_step {
+    atr_op op;
+    const char *name;         /* borrowed from the graph */
+    const atr_kernel *kernel; /* who runs it: the back end's own, or the `ref` one where that has none */
+
+    /* Attributes: those of the graph's node that belong to `op`. */
+    atr_conv_attr conv;
+    atr_norm_attr norm;  /* NORM; CONV with `folded`: the batch norm folded into it */
+    double dropout;      /* p */
+    uint64_t stream;     /* DROPOUT: which layer, mixed into the sample's key */
+    bool training;       /* backward will follow forward */
+    bool batch_stats;    /* NORM: normalise with the batch's statistics and update the running ones; else use the running ones */
+    bool folded;         /* CONV, inference: y = act(norm(conv(x) + bias) + residual), norm by running statistics */
+    bool residual;       /* CONV: add x[1], of y's shape, before the activation */
+    atr_act act;         /* ACT; NORM and CONV: the activation fused behind it */
+    bool wants_dw;       /* backward computes the gradients of its parameters */
+
+    /* Activations. `data` is NULL while a step is being prepared; shapes and strides are final. */
+    atr_tensor x[ATR_MAX_INPUTS];
+    int input_count;
+    atr_tensor y;
+    atr_tensor dy;                   /* backward: gradient of y, complete */
+    atr_tensor dx[ATR_MAX_INPUTS];   /* backward: gradients of x, overwritten (never added to) */
+    bool wants_dx[ATR_MAX_INPUTS];
+
+    /* Parameters, f32, contiguous, PyTorch layout (OIHW); NULL where absent. Gradients are overwritten. */
+    float *weight, *bias, *running_mean, *running_var;                     /* CONV: weight, bias. NORM: all four */
+    float *norm_weight, *norm_bias;                                        /* CONV with `folded`, with running_* above */
+    float *dweight, *dbias;
+    int64_t *num_tracked;
+    const uint64_t *sample_keys; /* [N], DROPOUT in training */
+
+    /* Filled by prepare(). */
+    bool needs_x, needs_y;  /* backward reads x (all inputs) or y: the plan keeps them until then */
+    size_t saved_bytes;     /* kept from forward to backward */
+    size_t scratch_bytes;   /* only during one call of forward or backward */
+    void *state;            /* the kernel's own: primitives, packed weights; freed by release() */
+
+    /* Set by the plan before the first run, aligned to ATR_ALIGN. */
+    void *saved, *scratch;
+} atr_step;
+
+#endif
