@@ -1,0 +1,51 @@
+#ifndef ATR_CORE_THREADS_H
+#define ATR_CORE_THREADS_H
+
+#include <stdint.h>
+
+#include "core/status.h"
+
+/* How many threads a process should start: never more than the CPUs it was given. What gives and takes CPUs is the affinity
+ * mask (taskset, cpusets, mpirun --bind-to), the CPU quota of the control group (containers, batch systems), the other
+ * ranks on the node, and OMP_NUM_THREADS where the user set it. */
+
+enum { ATR_CPU_WORDS = 64 };
+
+/* One bit per CPU the process may run on; plain bytes, so that ranks can exchange it. */
+typedef struct atr_cpu_mask {
+    uint64_t words[ATR_CPU_WORDS];
+} atr_cpu_mask;
+
+typedef struct atr_threads {
+    int online;    /* CPUs of the machine */
+    int affinity;  /* CPUs of this process's mask */
+    double quota;  /* CPUs' worth of time per second that the control group allows; 0: no limit */
+    int requested; /* OMP_NUM_THREADS, 0 where unset or senseless */
+    int ranks;     /* processes of the job on this node */
+    int sharing;   /* those of them whose masks overlap this one's, itself included */
+    int count;     /* threads to use, at least 1 */
+} atr_threads;
+
+/* Reads mask, quota and environment. `ranks`: processes of the job on this node (1 without MPI). `sharing`: how many of them,
+ * itself included, have an overlapping mask (see atr_cpu_mask_sharing()); 0: all of them.
+ *     count = max(1, min(affinity / sharing, ceil(quota / ranks), OMP_NUM_THREADS)) */
+atr_threads atr_threads_given(int ranks, int sharing);
+
+/* The rule alone: fills `count` from the other fields. */
+void atr_threads_decide(atr_threads *threads);
+
+/* "2 threads (2 of 64 CPUs by affinity, quota 2.0, 1 rank)" into `text`; returns `text`. */
+enum { ATR_THREADS_TEXT_BYTES = 256 };
+char *atr_threads_text(const atr_threads *threads, char *text);
+
+/* This process's mask and the number of its CPUs. */
+atr_cpu_mask atr_cpu_mask_get(void);
+int atr_cpu_mask_count(const atr_cpu_mask *mask);
+/* How many of `count` masks overlap number `own`, itself included. */
+int atr_cpu_mask_sharing(const atr_cpu_mask *masks, int count, int own);
+
+/* The CPU quota (v2 `cpu.max`, v1 `cpu.cfs_quota_us`) of this process's control group and all groups above it, in CPUs; 0 where
+ * there is none or it cannot be read. `root` stands before /proc and /sys; "" is the machine's own. */
+double atr_cgroup_cpus(const char *root);
+
+#endif
