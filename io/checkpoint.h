@@ -1,0 +1,127 @@
+#ifndef ATR_IO_CHECKPOINT_H
+#define ATR_IO_CHECKPOINT_H
+
+#include "io/weights.h"
+
+/* Model and checkpoint files (`*.h5`): one HDF5 file with the model's description, its parameters and buffers under their
+ * PyTorch names, and, where training is to be resumed, the optimiser's moments and the state of the run. The same file
+ * serves `predict`, which needs nothing beside it. Layout: docs/checkpoints.md; h5py opens it without our help.
+ * Not collective: call all of this on one rank and broadcast. */
+
+enum {
+    ATR_CLASSES_MAX = 256,  /* ids are u8 */
+    ATR_CHANNELS_MAX = 256, /* input channels */
+    ATR_WORD_BYTES = 32,    /* short identifiers, closing zero included */
+    ATR_SLOTS_MAX = 4,      /* moments per parameter */
+    ATR_EXTRA_BYTES = 256   /* value of a free key */
+};
+
+/* What one must know to use the parameters: enough to build the graph and to prepare a picture. A plain value; zero it,
+ * fill it, copy it. Strings are UTF-8 with a closing zero. */
+typedef struct atr_model_info {
+    char architecture[ATR_WORD_BYTES]; /* "deeplabv3plus" */
+    char backbone[ATR_WORD_BYTES];     /* "mobilenetv2" */
+    int64_t output_stride;             /* 8 or 16 */
+    bool align_corners;                /* of every bilinear resize in the network */
+
+    int64_t classes;                                   /* 1..ATR_CLASSES_MAX */
+    char class_names[ATR_CLASSES_MAX][ATR_NAME_BYTES]; /* the first `classes` count; "" where unknown */
+    uint8_t palette[256][3];                           /* RGB by class id, all 256 rows */
+
+    /* Input of the network: channel c = sample * scale[c] + offset[c], samples as decoded (0..255 for 8 bit). */
+    int64_t channels; /* 1..ATR_CHANNELS_MAX */
+    double scale[ATR_CHANNELS_MAX], offset[ATR_CHANNELS_MAX];
+    int64_t height, width; /* size trained at; what `--fit letterbox` uses. 0: any */
+    char fit
+        [ATR_WORD_BYTES]; /* how pictures are brought to that size by default: "letterbox", "none", "stretch" */
+    double pad_value;     /* sample value around a letterboxed picture (the reference: 128) */
+} atr_model_info;
+
+/* The optimiser's memory: `slots[i].flat` are f32 blocks laid out as atr_params_flat_values (the moments' own
+ * atr_params_flat_values, for one); saved parameter by parameter under their names. Borrowed in both directions. */
+typedef struct atr_optim_slot {
+    char name[ATR_WORD_BYTES]; /* "momentum", "exp_avg", "exp_avg_sq" */
+    float *flat;
+} atr_optim_slot;
+
+typedef struct atr_optim_state {
+    char kind[ATR_WORD_BYTES]; /* "sgd", "adam" */
+    int64_t step;              /* updates made: Adam's bias correction counts them */
+    int slot_count;            /* 0..ATR_SLOTS_MAX */
+    atr_optim_slot slots[ATR_SLOTS_MAX];
+} atr_optim_state;
+
+/* Where a run stands: resume goes on at sample `step_in_epoch` * global batch of epoch `epoch`. */
+typedef struct atr_extra {
+    char key[ATR_NAME_BYTES], value[ATR_EXTRA_BYTES];
+} atr_extra;
+
+typedef struct atr_train_state {
+    int64_t epoch;         /* the epoch under way, from 0 */
+    int64_t step_in_epoch; /* steps of it that are done */
+    int64_t global_step;   /* steps done since the start */
+    int64_t global_batch;  /* samples per step over all ranks */
+    int64_t ranks;         /* that wrote it; for the message when another number resumes */
+    uint64_t seed, rng_key;
+    double best_score; /* NaN: none yet */
+    int64_t best_epoch;
+    uint64_t data_fingerprint; /* of the data set: another one is refused by the caller */
+    char schedule[ATR_WORD_BYTES];
+    char *config; /* the whole configuration as YAML text; may be NULL */
+    int64_t extra_count;
+    atr_extra *extras; /* [extra_count] free keys, unique */
+} atr_train_state;
+
+/* Frees what `state` owns after atr_checkpoint_load_state (config, extras), not `state` itself. */
+void atr_train_state_free(atr_train_state *state);
+
+/* Everything to be written; all borrowed. `optim` and `state` may be NULL (a model file). Params on the host. */
+typedef struct atr_checkpoint {
+    const atr_model_info *info;
+    const atr_params *params;
+    const atr_optim_state *optim;
+    const atr_train_state *state;
+} atr_checkpoint;
+
+/* Writes `path` through a temporary name in the same folder, sealed with a checksum over all bytes, synced and renamed (the
+ * folder synced too): a reader sees the old file or the new one, whatever happens to the writer.
+ * ATR_ERR_USAGE: the description is incomplete; ATR_ERR_IO: errno's words (a full disk, for one); the old file stays. */
+atr_status atr_checkpoint_write(const char *path, const atr_checkpoint *ckpt);
+
+/* An open file whose checksum was found right and whose description was read. */
+typedef struct atr_checkpoint_file atr_checkpoint_file;
+
+/* ATR_ERR_NOT_FOUND: no such file; ATR_ERR_DATA: not a checkpoint, cut short, or damaged. Messages start with the path. */
+atr_status atr_checkpoint_open(const char *path, atr_checkpoint_file **out);
+void atr_checkpoint_close(atr_checkpoint_file *file);
+
+/* Borrowed until close. */
+const atr_model_info *atr_checkpoint_info(const atr_checkpoint_file *file);
+const char *atr_checkpoint_path(const atr_checkpoint_file *file);
+bool atr_checkpoint_has_optim(const atr_checkpoint_file *file);
+bool atr_checkpoint_has_state(const atr_checkpoint_file *file);
+
+/* All parameters and buffers as weights; owned by the caller. */
+atr_status atr_checkpoint_weights(const atr_checkpoint_file *file, atr_weights **out);
+/* The same, filled into `params` (see atr_weights_fill for mode, report and errors). */
+atr_status atr_checkpoint_load_params(const atr_checkpoint_file *file, atr_load_mode mode, atr_params *params,
+                                      atr_load_report *report);
+/* Fills the slots of `optim` (kind, slot names and flat blocks given by the caller) and its step. ATR_ERR_DATA when the file
+ * holds another kind of optimiser or lacks a parameter; ATR_ERR_NOT_FOUND when it holds none. */
+atr_status atr_checkpoint_load_optim(const atr_checkpoint_file *file, const atr_params *params,
+                                     atr_optim_state *optim);
+/* ATR_ERR_NOT_FOUND when the file is a plain model. Free with atr_train_state_free. */
+atr_status atr_checkpoint_load_state(const atr_checkpoint_file *file, atr_train_state *out);
+
+/* A run's folder keeps `last.h5`, the one before it as `last.prev.h5`, and `best.h5`. */
+
+/* Writes FOLDER/last.h5 after moving a sound old one to last.prev.h5; with `best`, best.h5 becomes the same file (a hard
+ * link where the file system has them). A killed or failed writer leaves at least one sound checkpoint. */
+atr_status atr_run_save(const char *folder, const atr_checkpoint *ckpt, bool best);
+
+/* Opens what training goes on from: last.h5, or last.prev.h5 when that one is damaged or missing. Then `*note` says so
+ * ("last.h5 is damaged (checksum), using step 7000.", owned, atr_free), else it is NULL; `note` may be NULL.
+ * ATR_ERR_NOT_FOUND: the folder holds no checkpoint; ATR_ERR_DATA: none is sound. */
+atr_status atr_run_resume(const char *folder, atr_checkpoint_file **out, char **note);
+
+#endif
