@@ -1,0 +1,93 @@
+#include "io/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+atr_status atr_path_partial(const char *path, char **out)
+{
+    return atr_format(out, "%s.partial", path);
+}
+
+static atr_status sync_path(const char *path, int flags)
+{
+    const int fd = open(path, flags | O_CLOEXEC);
+
+    if (fd < 0)
+        return atr_fail(ATR_ERR_IO, "%s: cannot open to sync: %s", path, strerror(errno));
+    const int failed = fsync(fd);
+    const int reason = errno;
+    close(fd);
+    /* Some file systems cannot sync a folder and say EINVAL; the file itself is safe then. */
+    if (failed != 0 && !(reason == EINVAL && (flags & O_DIRECTORY)))
+        return atr_fail(ATR_ERR_IO, "%s: cannot write to disk: %s", path, strerror(reason));
+    return ATR_OK;
+}
+
+atr_status atr_path_replace(const char *partial, const char *path)
+{
+    atr_status status = ATR_OK;
+    char *folder = NULL;
+    const char *slash = strrchr(path, '/');
+
+    ATR_TRY(sync_path(partial, O_RDONLY));
+    if (rename(partial, path) != 0) {
+        status = atr_fail(ATR_ERR_IO, "%s: cannot be renamed to %s: %s", partial, path, strerror(errno));
+        goto done;
+    }
+    if (slash == NULL)
+        ATR_TRY(atr_strdup(".", &folder));
+    else
+        ATR_TRY(atr_format(&folder, "%.*s", (int)(slash - path + 1), path));
+    ATR_TRY(sync_path(folder, O_RDONLY | O_DIRECTORY));
+
+done:
+    atr_free(folder);
+    return status;
+}
+
+atr_status atr_path_join(const char *folder, const char *name, char **out)
+{
+    const size_t length = strlen(folder);
+
+    if (length == 0 || name[0] == '/')
+        return atr_strdup(name, out);
+    return atr_format(out, "%s%s%s", folder, folder[length - 1] == '/' ? "" : "/", name);
+}
+
+const char *atr_path_base(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL ? path : slash + 1;
+}
+
+bool atr_path_is_folder(const char *path)
+{
+    struct stat info;
+
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool atr_path_exists(const char *path)
+{
+    struct stat info;
+
+    return stat(path, &info) == 0;
+}
+
+atr_status atr_path_size(const char *path, int64_t *bytes)
+{
+    struct stat info;
+
+    *bytes = 0;
+    if (stat(path, &info) != 0)
+        return atr_fail(errno == ENOENT ? ATR_ERR_NOT_FOUND : ATR_ERR_IO, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(info.st_mode))
+        return atr_fail(ATR_ERR_DATA, "%s: not a regular file", path);
+    *bytes = info.st_size;
+    return ATR_OK;
+}
