@@ -4,6 +4,7 @@ set(CMAKE_C_EXTENSIONS ON) # for POSIX and GNU declarations of the system's head
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_C_VISIBILITY_PRESET hidden)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON) # a folder finds its own libraries; who links the folder must see them
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
     set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
@@ -22,13 +23,18 @@ if(ATR_WERROR)
     add_compile_options(-Werror)
 endif()
 if(ATR_SANITIZE)
-    add_compile_options(-fsanitize=${ATR_SANITIZE} -fno-omit-frame-pointer)
+    # Without -fno-sanitize-recover undefined behaviour would print a line and the test would still pass.
+    add_compile_options(-fsanitize=${ATR_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
     add_link_options(-fsanitize=${ATR_SANITIZE})
 endif()
 
 # atr_folder(NAME): a static library atr_NAME of all C files below this folder, with the repository's root as include path.
 function(atr_folder name)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.c")
+    if(NOT sources)
+        file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/empty.c" "typedef int atr_empty;\n")
+        set(sources "${CMAKE_CURRENT_BINARY_DIR}/empty.c")
+    endif()
     add_library(atr_${name} STATIC ${sources})
     target_include_directories(atr_${name} PUBLIC "${PROJECT_SOURCE_DIR}")
 endfunction()
