@@ -21,6 +21,12 @@ int atr_edit_distance(const char *a, const char *b);
 /* Which of `names` [count] a user who wrote `word` probably meant; NULL when none is near. Borrowed from `names`. */
 const char *atr_did_you_mean(const char *word, const char *const *names, int64_t count);
 
+/* `text` fit for a message into `out` of `bytes`: control characters as '?', too much cut off with "..."; returns `out`. */
+char *atr_printable(const char *text, char *out, size_t bytes);
+
+/* Letters (UTF-8) of `text`: the columns it takes on a terminal, wide scripts aside. */
+int64_t atr_text_width(const char *text);
+
 /* Text that grows. Starts as {0}; after a failed allocation further text is dropped and `status` says so, so that many
  * appends need one check. `bytes` is NULL or ends with a zero; free with atr_free(). */
 typedef struct atr_text {

@@ -34,11 +34,11 @@ atr_threads atr_threads_given(int ranks, int sharing);
 /* The rule alone: fills `count` from the other fields. */
 void atr_threads_decide(atr_threads *threads);
 
-/* "2 threads (2 of 64 CPUs by affinity, quota 2.0, 1 rank)" into `text`; returns `text`. */
+/* "2 threads (2 of 64 CPUs by affinity, quota 2.0)" into `text`; returns `text`. */
 enum { ATR_THREADS_TEXT_BYTES = 256 };
 char *atr_threads_text(const atr_threads *threads, char *text);
 
-/* This process's mask and the number of its CPUs. */
+/* This process's mask, whatever places OpenMP ties its threads to, and the number of its CPUs. */
 atr_cpu_mask atr_cpu_mask_get(void);
 int atr_cpu_mask_count(const atr_cpu_mask *mask);
 /* How many of `count` masks overlap number `own`, itself included. */
