@@ -86,8 +86,9 @@ BEGIN {
     check_library(header)
 }
 
-# A typed pointer made from the data pointer, or an index to it. (To place a tensor, `.data = base + offset`, is allowed.)
-neutral() && (/(float|double|uint16_t|int32_t|int64_t) *\*.*(->|\.)data([^A-Za-z0-9_]|$)/ || /(->|\.)data *\[/) {
+# Reading a tensor: an index to its data, or a typed pointer made from it. Placing one, `x.data = base + offset`, is allowed.
+neutral() && !/^[ \t]*[A-Za-z_][^ ]*(->|\.)data = / &&
+(/(float|double|uint16_t|int32_t|int64_t) *\*.*(->|\.)data([^A-Za-z0-9_]|$)/ || /(->|\.)data *\[/) {
     refuse("this part serves all back ends and must not read the bytes of a tensor")
 }
 
