@@ -1,0 +1,475 @@
+#include "dnn/plan_impl.h"
+
+#include <assert.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- the parts that stages share ---------------------------------------------------------------------------------------- */
+
+int plan_readers(const atr_plan *plan, int value, int *reader)
+{
+    int count = plan->values[value].keep ? 1 : 0;
+
+    *reader = -1;
+    for (int s = 0; s < plan->step_count; s++)
+        for (int i = 0; !plan->links[s].removed && i < plan->steps[s].input_count; i++)
+            if (plan->links[s].x[i] == value) {
+                *reader = s;
+                count++;
+            }
+    return *reader < 0 ? 0 : count;
+}
+
+int plan_producer(const atr_plan *plan, int value)
+{
+    for (int s = 0; s < plan->step_count; s++)
+        if (!plan->links[s].removed && plan->links[s].y == value)
+            return s;
+    return -1;
+}
+
+void plan_compact(atr_plan *plan)
+{
+    int kept = 0;
+
+    for (int s = 0; s < plan->step_count; s++) {
+        if (plan->links[s].removed)
+            continue;
+        plan->steps[kept] = plan->steps[s];
+        plan->links[kept++] = plan->links[s];
+    }
+    plan->step_count = kept;
+}
+
+atr_status plan_new_buffer(atr_plan *plan, size_t bytes, int *out)
+{
+    if (plan->buffer_count == plan->buffer_room) {
+        const int room = plan->buffer_room == 0 ? 256 : 2 * plan->buffer_room;
+        const atr_status status =
+            atr_grow(plan->buffer_count, room, sizeof *plan->buffers, (void **)&plan->buffers);
+        if (status != ATR_OK)
+            return status;
+        plan->buffer_room = room;
+    }
+    *out = plan->buffer_count++;
+    plan->buffers[*out] = (plan_buffer){atr_align_up(bytes), 0, -1, 0};
+    return ATR_OK;
+}
+
+atr_status plan_new_step(atr_plan *plan, int *out)
+{
+    atr_status status = ATR_OK;
+
+    if (plan->step_count == plan->room) {
+        const int room = plan->room == 0 ? 256 : 2 * plan->room;
+        ATR_TRY(atr_grow(plan->step_count, room, sizeof *plan->steps, (void **)&plan->steps));
+        ATR_TRY(atr_grow(plan->step_count, room, sizeof *plan->links, (void **)&plan->links));
+        plan->room = room;
+    }
+    *out = plan->step_count++;
+    plan_link *link = &plan->links[*out];
+    memset(link, 0, sizeof *link);
+    memset(&plan->steps[*out], 0, sizeof *plan->steps);
+    link->first_param = 0;
+    link->last_param = -1;
+    link->saved = link->dy_view.buffer = link->y_view.buffer = PLAN_NOWHERE;
+    for (int i = 0; i < ATR_MAX_INPUTS; i++)
+        link->x_view[i].buffer = link->dx_view[i].buffer = PLAN_NOWHERE;
+done:
+    return status;
+}
+
+atr_status plan_new_action(atr_plan *plan, plan_act_kind kind, int step)
+{
+    if (plan->action_count % 256 == 0) {
+        const atr_status status = atr_grow(plan->action_count, plan->action_count + 256,
+                                           sizeof *plan->actions, (void **)&plan->actions);
+        if (status != ATR_OK)
+            return status;
+    }
+    plan->actions[plan->action_count++] = (plan_action){kind, step};
+    return ATR_OK;
+}
+
+size_t plan_value_bytes(const atr_plan *plan, int value)
+{
+    const int64_t *d = plan->values[value].dims;
+
+    return (size_t)(d[0] * d[1] * d[2] * d[3]) * sizeof(float);
+}
+
+atr_tensor plan_tensor(const atr_plan *plan, int value, plan_view view)
+{
+    const int64_t *dims = plan->values[value].dims;
+    atr_tensor tensor = atr_tensor_nhwc(ATR_F32, dims[0], dims[1], dims[2], dims[3], NULL);
+
+    tensor.strides[2] = view.pixel_stride;
+    tensor.strides[1] = dims[2] * view.pixel_stride;
+    tensor.strides[0] = dims[1] * tensor.strides[1];
+    return tensor;
+}
+
+/* ---- making a plan ------------------------------------------------------------------------------------------------------ */
+
+/* Every value gets a buffer of its own, or a slice of its concat's. Values that no step writes get none. */
+atr_status plan_place(atr_plan *plan)
+{
+    atr_status status = ATR_OK;
+
+    ATR_TRY(ATR_NEW(plan->value_count, &plan->value_views));
+    ATR_TRY(ATR_NEW(plan->value_count, &plan->grad_views));
+    for (int v = plan->value_count - 1; v >= 0; v--) {
+        const plan_value *value = &plan->values[v];
+        plan_view *view = &plan->value_views[v];
+        plan->grad_views[v] = (plan_view){PLAN_NOWHERE, 0, value->dims[3], false};
+        *view = (plan_view){value->images ? PLAN_IMAGES : PLAN_NOWHERE, 0, value->dims[3], false};
+        if (value->slice_of >= 0) { /* a concat comes after its inputs: it is placed already */
+            *view = plan->value_views[value->slice_of];
+            view->offset += value->slice_channel;
+        } else if (plan_producer(plan, v) >= 0) {
+            ATR_TRY(plan_new_buffer(plan, plan_value_bytes(plan, v), &view->buffer));
+        }
+    }
+    for (int s = 0; s < plan->step_count; s++) {
+        plan_link *link = &plan->links[s];
+        for (int i = 0; i < plan->steps[s].input_count; i++)
+            link->x_view[i] = plan->value_views[link->x[i]];
+        link->y_view = plan->value_views[link->y];
+        if (!link->view)
+            ATR_TRY(plan_new_action(plan, PLAN_FORWARD, s));
+    }
+    plan->forward_count = plan->step_count;
+    plan->forward_actions = plan->action_count;
+done:
+    return status;
+}
+
+atr_status plan_prepare_step(atr_plan *plan, int s)
+{
+    atr_step *step = &plan->steps[s];
+    const plan_link *link = &plan->links[s];
+    const atr_kernel *own = &plan->backend->table->op[step->op];
+    atr_status status = ATR_ERR_UNSUPPORTED;
+
+    for (int i = 0; i < step->input_count; i++) {
+        step->x[i] = plan_tensor(plan, link->x[i], link->x_view[i]);
+        step->dx[i] = plan_tensor(plan, link->x[i], step->wants_dx[i] ? link->dx_view[i] : link->x_view[i]);
+    }
+    step->y = plan_tensor(plan, link->y, link->y_view);
+    step->dy =
+        plan_tensor(plan, link->y, link->dy_view.buffer == PLAN_NOWHERE ? link->y_view : link->dy_view);
+    if (link->view)
+        return ATR_OK;
+    if (own->forward != NULL) {
+        step->kernel = own;
+        status = own->prepare == NULL ? ATR_OK : own->prepare(plan->backend, step);
+        if (status != ATR_ERR_UNSUPPORTED)
+            return status;
+        if (own->release != NULL)
+            own->release(step);
+        step->state = NULL;
+    }
+    if (!plan->backend->table->host)
+        return atr_fail(ATR_ERR_UNSUPPORTED, "%s: back end %s has no kernel for it", step->name,
+                        plan->backend->table->name);
+    step->kernel = &atr_backend_ref.op[step->op];
+    return step->kernel->prepare == NULL ? ATR_OK : step->kernel->prepare(plan->backend, step);
+}
+
+static atr_status check_options(const atr_plan_options *options)
+{
+    if (options->batch < 1 || options->height < 1 || options->width < 1)
+        return atr_fail(ATR_ERR_SHAPE, "cannot plan for %lld pictures of %lldx%lld pixels",
+                        (long long)options->batch, (long long)options->width, (long long)options->height);
+    if ((double)options->batch * (double)options->height * (double)options->width > 0x1p40)
+        return atr_fail(ATR_ERR_SHAPE, "%lld pictures of %lldx%lld pixels are more than any plan can hold",
+                        (long long)options->batch, (long long)options->width, (long long)options->height);
+    return ATR_OK;
+}
+
+static atr_status compile(atr_plan *plan)
+{
+    atr_status status = ATR_OK;
+    const int on = plan->options.rewrites;
+    const bool training = plan->options.mode == ATR_TRAIN;
+
+    ATR_TRY(plan_lower(plan));
+    if (!training && on & ATR_REWRITE_FOLD_NORM)
+        plan_rewrite_fold_norm(plan);
+    if (training && on & ATR_REWRITE_NORM_ACT)
+        plan_rewrite_norm_act(plan);
+    if (on & ATR_REWRITE_CONCAT)
+        plan_rewrite_concat(plan);
+    ATR_TRY(plan_place(plan));
+    ATR_TRY(plan_backward(plan));
+    for (int s = 0; s < plan->step_count; s++)
+        ATR_TRY(plan_prepare_step(plan, s));
+    ATR_TRY(plan_memory(plan));
+done:
+    return status;
+}
+
+atr_status atr_plan_create(const atr_graph *graph, atr_params *params, atr_backend *backend,
+                           const atr_plan_options *options, atr_plan **out)
+{
+    atr_status status = ATR_OK;
+    atr_plan *plan = NULL;
+
+    *out = NULL;
+    ATR_TRY(check_options(options));
+    ATR_TRY(ATR_NEW(1, &plan));
+    plan->graph = graph;
+    plan->params = params;
+    plan->backend = backend;
+    plan->options = *options;
+    ATR_TRY(ATR_NEW(options->batch, &plan->sample_keys));
+    atr_backend_enter(backend);
+    ATR_TRY(compile(plan));
+    *out = plan;
+    plan = NULL;
+done:
+    atr_plan_destroy(plan);
+    return status;
+}
+
+void atr_plan_destroy(atr_plan *plan)
+{
+    if (plan == NULL)
+        return;
+    for (int s = 0; s < plan->step_count; s++) {
+        const atr_kernel *kernel = plan->steps[s].kernel;
+        if (kernel != NULL && kernel->release != NULL)
+            kernel->release(&plan->steps[s]);
+    }
+    atr_arena_destroy(plan->arena);
+    atr_free(plan->steps);
+    atr_free(plan->links);
+    atr_free(plan->values);
+    atr_free(plan->value_views);
+    atr_free(plan->grad_views);
+    atr_free(plan->buffers);
+    atr_free(plan->actions);
+    atr_free(plan->sample_keys);
+    atr_free(plan->segment_scratch);
+    atr_free(plan);
+}
+
+/* ---- running it --------------------------------------------------------------------------------------------------------- */
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Runs one action; sums of gradients count as backward in the profile. */
+static atr_status run(atr_plan *plan, plan_action action)
+{
+    atr_step *step = &plan->steps[action.step];
+    const double start = plan->profile ? now() : 0;
+    atr_status status = ATR_OK;
+
+    if (action.kind == PLAN_BACKWARD)
+        status = step->kernel->backward(plan->backend, step);
+    else
+        status = step->kernel->forward(plan->backend, step);
+    if (plan->profile)
+        plan->links[action.step].seconds[action.kind != PLAN_FORWARD] += now() - start;
+    return status;
+}
+
+/* Packs weights anew when the parameters are not those of the last time. */
+static atr_status refresh(atr_plan *plan)
+{
+    const uint64_t version = atr_params_version(plan->params);
+
+    if (plan->version == version)
+        return ATR_OK;
+    for (int s = 0; s < plan->step_count; s++) {
+        atr_step *step = &plan->steps[s];
+        if (step->kernel == NULL || step->kernel->refresh == NULL)
+            continue;
+        const atr_status status = step->kernel->refresh(plan->backend, step);
+        if (status != ATR_OK)
+            return status;
+    }
+    plan->version = version;
+    return ATR_OK;
+}
+
+static void lend_images(atr_plan *plan, const float *images)
+{
+    plan->images = images;
+    for (int s = 0; s < plan->forward_count; s++)
+        for (int i = 0; i < plan->steps[s].input_count; i++)
+            if (plan->links[s].x_view[i].buffer == PLAN_IMAGES)
+                plan->steps[s].x[i].data = (void *)(uintptr_t)images; /* kernels never write x */
+}
+
+atr_status atr_plan_forward(atr_plan *plan, const float *images)
+{
+    atr_status status = ATR_OK;
+
+    atr_backend_enter(plan->backend);
+    plan->have_loss = false;
+    lend_images(plan, images);
+    ATR_TRY(refresh(plan));
+    for (int i = 0; i < plan->forward_actions; i++)
+        ATR_TRY(run(plan, plan->actions[i]));
+done:
+    return status;
+}
+
+void atr_plan_set_sample_keys(atr_plan *plan, const uint64_t *keys)
+{
+    memcpy(plan->sample_keys, keys, (size_t)plan->options.batch * sizeof *keys);
+}
+
+atr_tensor atr_plan_tap(const atr_plan *plan, atr_tap tap)
+{
+    const int value = plan->tap_values[tap];
+
+    if (value < 0 || !plan->values[value].keep || plan->value_views[value].buffer < 0)
+        return (atr_tensor){.data = NULL};
+    const plan_view view = plan->value_views[value];
+    atr_tensor tensor = plan_tensor(plan, value, view);
+    tensor.data = (float *)atr_arena_at(plan->arena, plan->buffers[view.buffer].offset) + view.offset;
+    return tensor;
+}
+
+atr_tensor atr_plan_logits(const atr_plan *plan)
+{
+    return atr_plan_tap(plan, ATR_TAP_LOGITS);
+}
+
+atr_status atr_plan_cross_entropy(atr_plan *plan, const uint8_t *labels, const float *class_weights,
+                                  double divisor, double *loss)
+{
+    const atr_backend_table *table = plan->backend->table;
+    const plan_view gradient = plan->grad_views[plan->tap_values[ATR_TAP_LOGITS]];
+    atr_loss_args args = {.logits = atr_plan_logits(plan),
+                          .labels = labels,
+                          .height = plan->options.height,
+                          .width = plan->options.width,
+                          .class_weights = class_weights,
+                          .divisor = divisor,
+                          .scratch = atr_arena_at(plan->arena, plan->scratch_offset)};
+
+    atr_backend_enter(plan->backend);
+    if (plan->options.mode == ATR_TRAIN) {
+        args.dlogits = plan_tensor(plan, plan->tap_values[ATR_TAP_LOGITS], gradient);
+        args.dlogits.data = atr_arena_at(plan->arena, plan->buffers[gradient.buffer].offset);
+    }
+    const atr_status status = (table->softmax_cross_entropy != NULL ? table : &atr_backend_ref)
+                                  ->softmax_cross_entropy(plan->backend, &args);
+    *loss = args.loss;
+    plan->have_loss = status == ATR_OK && plan->options.mode == ATR_TRAIN;
+    return status;
+}
+
+/* A step's parameters were declared one behind the other, so in reverse layout the last one lies first. */
+static atr_status announce(const atr_plan *plan, const plan_link *link, atr_grad_ready_fn ready, void *user)
+{
+    for (int64_t p = link->last_param; p >= link->first_param; p--) {
+        const atr_tensor gradient = atr_params_gradient(plan->params, p);
+        const atr_status status =
+            ready(user, atr_params_flat_offset(plan->params, p), atr_tensor_count(&gradient));
+        if (status != ATR_OK)
+            return status;
+    }
+    return ATR_OK;
+}
+
+atr_status atr_plan_backward(atr_plan *plan, atr_grad_ready_fn ready, void *user)
+{
+    atr_status status = ATR_OK;
+
+    if (!plan->have_loss)
+        return atr_fail(ATR_ERR_USAGE, "backward needs a training plan and a loss of the last forward");
+    plan->have_loss = false;
+    atr_backend_enter(plan->backend);
+    for (int i = plan->forward_actions + 1; i < plan->action_count; i++) {
+        const plan_action action = plan->actions[i];
+        ATR_TRY(run(plan, action));
+        if (ready != NULL && action.kind == PLAN_BACKWARD && plan->steps[action.step].wants_dw)
+            ATR_TRY(announce(plan, &plan->links[action.step], ready, user));
+    }
+done:
+    return status;
+}
+
+/* Picture `n` of the logits as a batch of one. */
+static atr_tensor logits_of(const atr_plan *plan, int64_t n)
+{
+    atr_tensor logits = atr_plan_logits(plan);
+
+    assert(n >= 0 && n < logits.dims[0]);
+    logits.data = (float *)logits.data + n * logits.strides[0];
+    logits.dims[0] = 1;
+    return logits;
+}
+
+atr_status atr_plan_segment(atr_plan *plan, int64_t n, const atr_segment_args *wanted)
+{
+    atr_status status = ATR_OK;
+    const atr_backend_table *table =
+        plan->backend->table->segment != NULL ? plan->backend->table : &atr_backend_ref;
+    atr_segment_args args = *wanted;
+
+    args.logits = logits_of(plan, n);
+    args.height = plan->options.height;
+    args.width = plan->options.width;
+    atr_backend_enter(plan->backend);
+    const size_t bytes = table->segment_scratch(&args);
+    if (bytes > plan->segment_scratch_bytes) {
+        atr_free(plan->segment_scratch);
+        plan->segment_scratch_bytes = 0;
+        ATR_TRY(atr_alloc((int64_t)bytes, 1, &plan->segment_scratch));
+        plan->segment_scratch_bytes = bytes;
+    }
+    args.scratch = plan->segment_scratch;
+    ATR_TRY(table->segment(plan->backend, &args));
+done:
+    return status;
+}
+
+atr_status atr_plan_enlarge(atr_plan *plan, int64_t n, float *out)
+{
+    const atr_backend_table *table =
+        plan->backend->table->enlarge != NULL ? plan->backend->table : &atr_backend_ref;
+    const atr_tensor logits = logits_of(plan, n);
+
+    atr_backend_enter(plan->backend);
+    return table->enlarge(plan->backend, &logits, plan->options.height, plan->options.width, out);
+}
+
+/* ---- looking at it ------------------------------------------------------------------------------------------------------ */
+
+size_t atr_plan_arena_bytes(const atr_plan *plan)
+{
+    return atr_arena_bytes(plan->arena);
+}
+
+int atr_plan_step_count(const atr_plan *plan)
+{
+    return plan->step_count;
+}
+
+const atr_step *atr_plan_step(const atr_plan *plan, int index)
+{
+    return &plan->steps[index];
+}
+
+void atr_plan_profile(atr_plan *plan, bool on)
+{
+    plan->profile = on;
+    for (int s = 0; s < plan->step_count; s++)
+        plan->links[s].seconds[0] = plan->links[s].seconds[1] = 0;
+}
+
+double atr_plan_seconds(const atr_plan *plan, int index, bool backward)
+{
+    return plan->links[index].seconds[backward];
+}
