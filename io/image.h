@@ -65,7 +65,8 @@ atr_status atr_jpeg_encode(const atr_image *image, int quality, void **bytes, si
 /* The PASCAL VOC colour map: bits of the id spread over R, G, B. */
 void atr_palette_voc(uint8_t palette[256][3]);
 
-/* Whole small files. Reading refuses over `limit` bytes (0: 1 GiB). Writing goes to a temporary name in the same folder, is
+/* Whole small files. Reading refuses over `limit` bytes (0: 1 GiB), and anything but a plain file; a zero byte follows the
+ * contents, which *size does not count; *bytes is owned by the caller (atr_free). Writing goes to a temporary name in the same folder, is
  * synced and renamed, so that a reader sees the old file or the new one. */
 atr_status atr_file_read(const char *path, size_t limit, void **bytes, size_t *size);
 atr_status atr_file_write(const char *path, const void *bytes, size_t size);
