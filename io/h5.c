@@ -180,24 +180,36 @@ bool atr_h5_exists(const atr_h5 *file, const char *path)
     return length > 0 && (strcmp(path, "/") == 0 || H5Lexists(file->id, path, file->access) > 0);
 }
 
+static atr_status make_group(atr_h5 *file, const char *group)
+{
+    const hid_t create = H5Pcreate(H5P_GROUP_CREATE);
+
+    H5Pset_obj_track_times(create, false);
+    const hid_t id = H5Gcreate2(file->id, group, H5P_DEFAULT, create, H5P_DEFAULT);
+    H5Pclose(create);
+    if (id < 0)
+        return atr_fail(ATR_ERR_IO, "%s: cannot make group %s", file->path, group);
+    H5Gclose(id);
+    return ATR_OK;
+}
+
+/* Level by level: groups that HDF5 makes on the way by itself would carry time stamps. */
 atr_status atr_h5_group(atr_h5 *file, const char *group)
 {
     atr_status status = ATR_OK;
-    hid_t links = -1, create = -1, id = -1;
+    char part[ATR_H5_PATH_BYTES];
+    const size_t length = strlen(group);
 
-    if (atr_h5_exists(file, group))
-        return ATR_OK;
-    links = H5Pcreate(H5P_LINK_CREATE);
-    create = H5Pcreate(H5P_GROUP_CREATE);
-    H5Pset_create_intermediate_group(links, 1);
-    H5Pset_obj_track_times(create, false);
-    id = H5Gcreate2(file->id, group, links, create, H5P_DEFAULT);
-    if (id < 0)
-        status = atr_fail(ATR_ERR_IO, "%s: cannot make group %s", file->path, group);
-    else
-        H5Gclose(id);
-    H5Pclose(create);
-    H5Pclose(links);
+    if (length >= sizeof part)
+        return atr_fail(ATR_ERR_USAGE, "%s: the name of group %.40s... is too long", file->path, group);
+    for (size_t i = 1; i <= length && status == ATR_OK; i++) {
+        if (group[i] != '/' && group[i] != '\0')
+            continue;
+        memcpy(part, group, i);
+        part[i] = '\0';
+        if (!atr_h5_exists(file, part))
+            status = make_group(file, part);
+    }
     return status;
 }
 

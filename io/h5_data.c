@@ -175,20 +175,34 @@ atr_status atr_h5_describe(const atr_h5 *file, const char *path, atr_h5_info *ou
     return status;
 }
 
+/* The groups above `path`. */
+static atr_status make_groups_above(atr_h5 *file, const char *path)
+{
+    atr_status status = ATR_OK;
+    char *above = NULL;
+    const char *slash = strrchr(path, '/');
+
+    if (slash == NULL || slash == path)
+        return ATR_OK;
+    ATR_TRY(atr_format(&above, "%.*s", (int)(slash - path), path));
+    ATR_TRY(atr_h5_group(file, above));
+
+done:
+    atr_free(above);
+    return status;
+}
+
 /* A new contiguous dataset whose place is taken at once; -1 on failure. */
 static hid_t create_dataset(atr_h5 *file, const char *path, hid_t type, hid_t space)
 {
-    const hid_t links = H5Pcreate(H5P_LINK_CREATE), create = H5Pcreate(H5P_DATASET_CREATE);
+    const hid_t create = H5Pcreate(H5P_DATASET_CREATE);
 
-    atr_h5_silence();
-    H5Pset_create_intermediate_group(links, 1);
     H5Pset_obj_track_times(create, false);
     H5Pset_layout(create, H5D_CONTIGUOUS);
     H5Pset_alloc_time(create, H5D_ALLOC_TIME_EARLY);
     H5Pset_fill_time(create, H5D_FILL_TIME_NEVER);
-    const hid_t id = H5Dcreate2(file->id, path, type, space, links, create, file->access);
+    const hid_t id = H5Dcreate2(file->id, path, type, space, H5P_DEFAULT, create, file->access);
     H5Pclose(create);
-    H5Pclose(links);
     return id;
 }
 
@@ -200,6 +214,7 @@ static atr_status write_array(atr_h5 *file, const char *path, hid_t stored, hid_
     int64_t count = 1;
     hid_t space = -1, id = -1;
 
+    ATR_TRY(make_groups_above(file, path));
     for (int i = 0; i < rank; i++) {
         extent[i] = (hsize_t)dims[i];
         count *= dims[i];
@@ -209,9 +224,12 @@ static atr_status write_array(atr_h5 *file, const char *path, hid_t stored, hid_
     if (id < 0 ||
         (data != NULL && count > 0 && H5Dwrite(id, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0))
         status = atr_fail(ATR_ERR_IO, "%s: cannot write dataset %s (is the disk full?)", file->path, path);
+
+done:
     if (id >= 0)
         H5Dclose(id);
-    H5Sclose(space);
+    if (space >= 0)
+        H5Sclose(space);
     return status;
 }
 
