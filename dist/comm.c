@@ -1,0 +1,212 @@
+#include "dist/comm_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+atr_status atr_comm_open(atr_comm **out)
+{
+    atr_status status = ATR_OK;
+    atr_comm *comm = NULL;
+
+    *out = NULL;
+    ATR_TRY(ATR_NEW(1, &comm));
+    comm->size = comm->node_size = 1;
+    if (gethostname(comm->host, sizeof comm->host - 1) != 0)
+        snprintf(comm->host, sizeof comm->host, "localhost");
+    ATR_TRY(atr_comm_connect_mpi(comm));
+    *out = comm;
+    comm = NULL;
+
+done:
+    atr_comm_close(comm);
+    return status;
+}
+
+void atr_comm_close(atr_comm *comm)
+{
+    if (comm == NULL)
+        return;
+    if (comm->transport != NULL)
+        comm->transport->close(comm->state);
+    atr_free(comm);
+}
+
+int atr_comm_rank(const atr_comm *comm)
+{
+    return comm->rank;
+}
+
+int atr_comm_size(const atr_comm *comm)
+{
+    return comm->size;
+}
+
+int atr_comm_node_rank(const atr_comm *comm)
+{
+    return comm->node_rank;
+}
+
+int atr_comm_node_size(const atr_comm *comm)
+{
+    return comm->node_size;
+}
+
+const char *atr_comm_host(const atr_comm *comm)
+{
+    return comm->host;
+}
+
+atr_status atr_comm_broadcast(atr_comm *comm, void *bytes, size_t count, int root)
+{
+    if (comm->transport == NULL)
+        return ATR_OK;
+    return comm->transport->broadcast(comm->state, bytes, count, root);
+}
+
+/* Counters lie in a block of their own; each entry is one number. */
+static atr_status broadcast_counters(atr_comm *comm, atr_params *params, int root)
+{
+    atr_status status = ATR_OK;
+
+    for (int64_t i = 0; i < atr_params_count(params); i++)
+        if (atr_params_spec(params, i)->kind == ATR_PARAM_TRACKED)
+            ATR_TRY(atr_comm_broadcast(comm, atr_params_value(params, i).data, sizeof(int64_t), root));
+
+done:
+    return status;
+}
+
+atr_status atr_comm_broadcast_params(atr_comm *comm, atr_params *params, int root)
+{
+    const size_t value_bytes = (size_t)atr_params_flat_count(params) * sizeof(float);
+    const size_t buffer_bytes = (size_t)atr_params_buffer_count(params) * sizeof(float);
+    atr_status status = ATR_OK;
+
+    if (comm->transport == NULL)
+        return ATR_OK;
+    ATR_TRY(atr_comm_broadcast(comm, atr_params_flat_values(params), value_bytes, root));
+    ATR_TRY(atr_comm_broadcast(comm, atr_params_flat_buffers(params), buffer_bytes, root));
+    ATR_TRY(broadcast_counters(comm, params, root));
+    atr_params_touch(params);
+
+done:
+    return status;
+}
+
+static atr_status all_reduce(atr_comm *comm, atr_dtype type, atr_reduce op, void *values, int64_t count)
+{
+    if (comm->transport == NULL)
+        return ATR_OK;
+    return comm->transport->all_reduce(comm->state, type, op, values, count);
+}
+
+atr_status atr_comm_sum_f32(atr_comm *comm, float *values, int64_t count)
+{
+    return all_reduce(comm, ATR_F32, ATR_REDUCE_SUM, values, count);
+}
+
+atr_status atr_comm_sum_f64(atr_comm *comm, double *values, int64_t count)
+{
+    return all_reduce(comm, ATR_F64, ATR_REDUCE_SUM, values, count);
+}
+
+atr_status atr_comm_sum_i64(atr_comm *comm, int64_t *values, int64_t count)
+{
+    return all_reduce(comm, ATR_I64, ATR_REDUCE_SUM, values, count);
+}
+
+static atr_status gather(atr_comm *comm, bool node_only, const void *mine, size_t count, void *all)
+{
+    if (comm->transport != NULL)
+        return comm->transport->gather(comm->state, node_only, mine, count, all);
+    memcpy(all, mine, count);
+    return ATR_OK;
+}
+
+atr_status atr_comm_gather(atr_comm *comm, const void *mine, size_t count, void *all)
+{
+    return gather(comm, false, mine, count, all);
+}
+
+atr_status atr_comm_node_gather(atr_comm *comm, const void *mine, size_t count, void *all)
+{
+    return gather(comm, true, mine, count, all);
+}
+
+atr_status atr_comm_barrier(atr_comm *comm)
+{
+    return comm->transport != NULL ? comm->transport->barrier(comm->state) : ATR_OK;
+}
+
+/* What a failing rank tells the others. */
+typedef struct verdict {
+    int status;
+    char host[ATR_HOST_BYTES];
+    char message[ATR_MESSAGE_BYTES];
+} verdict;
+
+/* The lowest failing rank's words on all ranks. Where all ranks fail, as on a wrong option or a missing file, there is no
+ * need to say which one speaks. */
+static atr_status share_failure(atr_comm *comm, atr_status status, int from, bool everywhere)
+{
+    verdict words = {.status = (int)status};
+
+    snprintf(words.host, sizeof words.host, "%s", comm->host);
+    snprintf(words.message, sizeof words.message, "%s", atr_status_message());
+    status = atr_comm_broadcast(comm, &words, sizeof words, from);
+    if (status != ATR_OK)
+        return status;
+    comm->agreed = (atr_status)words.status;
+    const size_t length = strlen(words.message);
+    const bool sentence = length > 0 && strchr(".!?", words.message[length - 1]) != NULL;
+    if (everywhere)
+        atr_fail(comm->agreed, "%s", words.message);
+    else
+        atr_fail(comm->agreed, "R01 rank %d on node %s: %s%s Stopping all %d ranks.", from, words.host,
+                 words.message, sentence ? "" : ".", comm->size);
+    snprintf(comm->message, sizeof comm->message, "%s", atr_status_message());
+    return comm->agreed;
+}
+
+atr_status atr_comm_agree(atr_comm *comm, atr_status status)
+{
+    int64_t lowest[2] = {status == ATR_OK ? comm->size : comm->rank, status == ATR_OK ? 0 : 1};
+
+    if (comm->size == 1)
+        return status;
+    if (comm->agreed != ATR_OK)
+        return atr_fail(comm->agreed, "%s", comm->message);
+    const atr_status sent = all_reduce(comm, ATR_I64, ATR_REDUCE_MIN, lowest, 2);
+    if (sent != ATR_OK)
+        return sent;
+    return lowest[0] == comm->size ? ATR_OK : share_failure(comm, status, (int)lowest[0], lowest[1] == 1);
+}
+
+bool atr_comm_agreed_to_stop(const atr_comm *comm)
+{
+    return comm->agreed != ATR_OK;
+}
+
+void atr_comm_abort(atr_comm *comm, int code)
+{
+    if (comm != NULL && comm->transport != NULL)
+        comm->transport->abort(comm->state, code);
+}
+
+atr_status atr_comm_average_buffers(atr_comm *comm, atr_params *params)
+{
+    float *const buffers = atr_params_flat_buffers(params);
+    const int64_t count = atr_params_buffer_count(params);
+    const float size = (float)comm->size;
+
+    if (comm->transport == NULL || count == 0)
+        return ATR_OK;
+    const atr_status status = atr_comm_sum_f32(comm, buffers, count);
+    if (status != ATR_OK)
+        return status;
+    for (int64_t i = 0; i < count; i++)
+        buffers[i] /= size;
+    atr_params_touch(params);
+    return ATR_OK;
+}

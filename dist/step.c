@@ -1,0 +1,208 @@
+#include "dist/step.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/text.h"
+#include "core/timer.h"
+#include "dnn/metrics.h"
+
+const char *atr_phase_name(atr_phase phase)
+{
+    static const char *const names[ATR_PHASES] = {"count pixels", "forward", "backward",
+                                                  "gradient all-reduce", "update"};
+
+    return names[phase];
+}
+
+/* What the ranks tell each other before any work, summed. */
+typedef struct census {
+    int64_t failed, stop;
+    int64_t pixels[ATR_MAX_CLASSES]; /* valid pixels by class */
+} census;
+
+static void count_labels(const atr_parallel_batch *batch, int64_t classes, int64_t *pixels)
+{
+    const int64_t count = batch->count * batch->height * batch->width;
+    int64_t histogram[256] = {0};
+
+    for (int64_t i = 0; i < count; i++)
+        histogram[batch->labels[i]]++;
+    memcpy(pixels, histogram, (size_t)classes * sizeof *pixels);
+}
+
+/* Counts by class are integers, so their sum over ranks, and with it the loss's divisor, has the same bits for any number
+ * of ranks. */
+static atr_status take_census(const atr_parallel *parallel, const atr_parallel_batch *batch, atr_status ready,
+                              bool stop, census *all)
+{
+    atr_status status = ATR_OK;
+
+    *all = (census){.failed = ready != ATR_OK, .stop = stop};
+    if (ready == ATR_OK)
+        count_labels(batch, parallel->classes, all->pixels);
+    ATR_TRY(atr_comm_sum_i64(parallel->comm, (int64_t *)all, 2 + parallel->classes));
+    if (all->failed > 0)
+        status = atr_comm_agree(parallel->comm, ready);
+
+done:
+    return status;
+}
+
+/* Sum of w_t over all valid pixels; 1 where there is none, for then loss and gradient are 0 whatever they are divided by. */
+static double loss_divisor(const atr_parallel *parallel, const census *all)
+{
+    double sum = 0;
+
+    for (int64_t k = 0; k < parallel->classes; k++)
+        sum += (double)all->pixels[k] *
+               (parallel->class_weights != NULL ? (double)parallel->class_weights[k] : 1.0);
+    return sum > 0 ? sum : 1;
+}
+
+/* Network and loss of this rank's part; `loss` is its share of the whole step's. */
+static atr_status run_forward(const atr_parallel *parallel, const atr_parallel_batch *batch, double divisor,
+                              double *loss)
+{
+    atr_status status = ATR_OK;
+
+    atr_plan_set_sample_keys(parallel->plan, batch->keys);
+    ATR_TRY(atr_plan_forward(parallel->plan, batch->images));
+    ATR_TRY(atr_plan_cross_entropy(parallel->plan, batch->labels, parallel->class_weights, divisor, loss));
+
+done:
+    return status;
+}
+
+/* Name of the first parameter, in the order in which backward finishes them, whose gradient is not finite; NULL: none. */
+static const char *first_bad_gradient(const atr_parallel *parallel)
+{
+    for (int64_t i = atr_params_count(parallel->params) - 1; i >= 0; i--) {
+        const atr_param_spec *const spec = atr_params_spec(parallel->params, i);
+        const atr_tensor gradient = atr_params_gradient(parallel->params, i);
+        double sum = 0;
+        if (atr_param_is_buffer(spec->kind))
+            continue;
+        if (parallel->backend->table->sum_squares(parallel->backend, gradient.data,
+                                                  atr_tensor_count(&gradient), &sum) != ATR_OK ||
+            !isfinite(sum))
+            return spec->name;
+    }
+    return NULL;
+}
+
+static void list_samples(const atr_parallel_batch *batch, char *text, size_t bytes)
+{
+    enum { SHOWN = 16 };
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (int64_t i = 0; i < batch->count && i < SHOWN && used < bytes; i++)
+        used += (size_t)snprintf(text + used, bytes - used, "%s%lld", i > 0 ? ", " : "",
+                                 (long long)batch->samples[i]);
+    if (batch->count > SHOWN && used < bytes)
+        snprintf(text + used, bytes - used, ", ...");
+}
+
+/* The sum over ranks has spread the fault everywhere. So each rank runs its part once more without summing and looks whether
+ * the fault is its own; all of them agree on the message of the lowest rank that finds one. */
+static atr_status explain_numeric(const atr_parallel *parallel, const atr_parallel_batch *batch,
+                                  double divisor, int64_t number)
+{
+    const char *tensor = NULL;
+    char samples[512];
+    double loss = 0;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(run_forward(parallel, batch, divisor, &loss));
+    ATR_TRY(atr_plan_backward(parallel->plan, NULL, NULL));
+    tensor = first_bad_gradient(parallel);
+    list_samples(batch, samples, sizeof samples);
+    if (!isfinite(loss) || tensor != NULL)
+        status =
+            atr_fail(ATR_ERR_NUMERIC,
+                     "T01 step %lld rank %d: loss is %g. First non-finite tensor: gradient of %s. Samples %s",
+                     (long long)number, atr_comm_rank(parallel->comm), loss,
+                     tensor != NULL ? tensor : "(none)", samples);
+
+done:
+    status = atr_comm_agree(parallel->comm, status);
+    if (status == ATR_OK)
+        status =
+            atr_fail(ATR_ERR_NUMERIC, "T01 step %lld: the sum of the ranks' gradients is too large for f32",
+                     (long long)number);
+    return status;
+}
+
+typedef struct lap {
+    double last, *seconds;
+} lap;
+
+static void end_phase(lap *clock, atr_phase phase)
+{
+    const double now = atr_seconds();
+
+    clock->seconds[phase] = now - clock->last;
+    clock->last = now;
+}
+
+/* Sums gradients and losses. `local` is how this rank's part went; every rank takes part in the sums all the same, so that
+ * nobody waits for a rank that has failed. The agreed status. */
+static atr_status reduce(const atr_parallel *parallel, atr_status local, double *loss)
+{
+    double shares[2] = {local == ATR_OK ? *loss : 0.0, local != ATR_OK ? 1.0 : 0.0};
+    char why[2048];
+    atr_status status = ATR_OK;
+
+    snprintf(why, sizeof why, "%s", atr_status_message());
+    ATR_TRY(atr_reducer_wait(parallel->reducer));
+    ATR_TRY(atr_comm_sum_f64(parallel->comm, shares, 2));
+    *loss = shares[0];
+    if (shares[1] > 0)
+        status = atr_comm_agree(parallel->comm, local != ATR_OK ? atr_fail(local, "%s", why) : ATR_OK);
+
+done:
+    return status;
+}
+
+atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_batch *batch, atr_status ready,
+                             bool stop, int64_t number, double lr, atr_parallel_result *out)
+{
+    lap clock = {atr_seconds(), out->seconds};
+    census all;
+    double squares = 0;
+    atr_status status = ATR_OK, local = ATR_OK;
+
+    *out = (atr_parallel_result){0};
+    ATR_TRY(take_census(parallel, batch, ready, stop, &all));
+    const double divisor = loss_divisor(parallel, &all);
+    for (int64_t k = 0; k < parallel->classes; k++)
+        out->valid_pixels += all.pixels[k];
+    out->stop = all.stop > 0;
+    end_phase(&clock, ATR_PHASE_COUNT);
+
+    atr_reducer_begin(parallel->reducer);
+    local = run_forward(parallel, batch, divisor, &out->loss);
+    end_phase(&clock, ATR_PHASE_FORWARD);
+    if (local == ATR_OK)
+        local = atr_plan_backward(parallel->plan, atr_reducer_ready, parallel->reducer);
+    end_phase(&clock, ATR_PHASE_BACKWARD);
+
+    ATR_TRY(reduce(parallel, local, &out->loss));
+    if (!parallel->freeze_norm)
+        ATR_TRY(atr_comm_average_buffers(parallel->comm, parallel->params));
+    end_phase(&clock, ATR_PHASE_REDUCE);
+
+    ATR_TRY(parallel->backend->table->sum_squares(parallel->backend,
+                                                  atr_params_flat_gradients(parallel->params),
+                                                  atr_params_flat_count(parallel->params), &squares));
+    out->gradient_norm = sqrt(squares);
+    if (!isfinite(out->loss) || !isfinite(squares))
+        ATR_TRY(explain_numeric(parallel, batch, divisor, number));
+    ATR_TRY(atr_optim_step(parallel->optim, lr, 1.0));
+    end_phase(&clock, ATR_PHASE_UPDATE);
+
+done:
+    return status;
+}

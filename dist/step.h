@@ -1,0 +1,60 @@
+#ifndef ATR_DIST_STEP_H
+#define ATR_DIST_STEP_H
+
+#include "dist/reducer.h"
+#include "dnn/optim.h"
+#include "dnn/plan.h"
+
+/* One data-parallel training step: N ranks with batch b give the same gradient as one rank with batch N b (batch norm's
+ * statistics aside), because every rank divides its loss by the weight of all ranks' valid pixels. */
+
+/* What a step works on; all borrowed. A plain value. */
+typedef struct atr_parallel {
+    atr_comm *comm;
+    atr_backend *backend;
+    atr_params *params;
+    atr_plan *plan; /* training, of this rank's batch */
+    atr_optim *optim;
+    atr_reducer *reducer;
+    int64_t classes;
+    const float *class_weights; /* [classes], NULL: all 1 */
+    bool freeze_norm;           /* as the plan's: running statistics do not change */
+} atr_parallel;
+
+/* This rank's part of the step's samples. */
+typedef struct atr_parallel_batch {
+    int64_t count, height, width; /* N, H, W of the plan */
+    const float *images;          /* [N,H,W,C] f32 */
+    const uint8_t *labels;        /* [N,H,W], values >= classes are ignored */
+    const uint64_t *keys;         /* [N], for dropout */
+    const int64_t *samples;       /* [N] numbers in the data set, for messages */
+} atr_parallel_batch;
+
+typedef enum atr_phase {
+    ATR_PHASE_COUNT,   /* counting valid pixels; waiting for slower ranks */
+    ATR_PHASE_FORWARD, /* network and loss */
+    ATR_PHASE_BACKWARD,
+    ATR_PHASE_REDUCE, /* sums of gradients, agreement, running statistics */
+    ATR_PHASE_UPDATE, /* finiteness, optimiser */
+    ATR_PHASES
+} atr_phase;
+
+const char *atr_phase_name(atr_phase phase);
+
+typedef struct atr_parallel_result {
+    double loss;          /* of the whole step, over all ranks */
+    double gradient_norm; /* L2, over all parameters */
+    int64_t valid_pixels; /* over all ranks */
+    bool stop;            /* some rank wants to stop after this step */
+    double seconds[ATR_PHASES];
+} atr_parallel_result;
+
+/* Collective. Forward, loss, backward, sum of gradients, update with rate `lr`, mean of the running statistics.
+ * `ready` is the status of what this rank did since the last step (loading the batch): the failure of one rank stops all here,
+ * before any work. `stop`: this rank was asked to stop. `number` counts steps, for messages.
+ * The status is agreed: equal on all ranks. ATR_ERR_NUMERIC (T01) when loss or gradient is not finite; then values and moments
+ * are as before the step. */
+atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_batch *batch, atr_status ready,
+                             bool stop, int64_t number, double lr, atr_parallel_result *out);
+
+#endif
