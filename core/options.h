@@ -106,10 +106,10 @@ int64_t atr_options_count(const atr_options *options);
 const atr_option *atr_options_row(const atr_options *options, int64_t index);
 /* Position of `name`, or -1. */
 int64_t atr_options_find(const atr_options *options, const char *name);
-/* True where nothing was given and the row has no default: the field is zero and means "not said". */
+/* True where nothing was given, the row has no default and the program left the field at zero: "not said". */
 bool atr_options_unset(const atr_options *options, int64_t index);
-/* The value as text from which atr_options_set() makes the same value again, bit by bit; "" when unset. A list's items
- * are joined by commas. To be freed with atr_free(). */
+/* The value now in the target struct, as text from which atr_options_set() makes it again, bit by bit (lists whose items hold
+ * commas aside); "" when unset. To be freed with atr_free(). */
 atr_status atr_options_value_text(const atr_options *options, int64_t index, char **out);
 /* Items of a list row. */
 atr_list atr_options_list(const atr_options *options, int64_t index);
