@@ -62,7 +62,8 @@ void atr_graph_set_tap(atr_graph *graph, atr_tap tap, int node)
 }
 
 /* Appends an empty node with checked inputs; its channels are those of input 0. */
-static atr_status append(atr_graph *graph, atr_op op, const char *name, const int *inputs, int count, atr_node **out)
+static atr_status append(atr_graph *graph, atr_op op, const char *name, const int *inputs, int count,
+                         atr_node **out)
 {
     if (count > ATR_MAX_INPUTS)
         return atr_fail(ATR_ERR_UNSUPPORTED, "%s: %d inputs, at most %d", name, count, ATR_MAX_INPUTS);
@@ -87,12 +88,13 @@ static atr_status append(atr_graph *graph, atr_op op, const char *name, const in
     return ATR_OK;
 }
 
-static atr_status declare(atr_graph *graph, const char *module, const char *leaf, atr_param_kind kind, int rank,
-                          const int64_t *dims, int64_t *index)
+static atr_status declare(atr_graph *graph, const char *module, const char *leaf, atr_param_kind kind,
+                          int rank, const int64_t *dims, int64_t *index)
 {
     if (graph->spec_count == graph->spec_room) {
         const int64_t room = graph->spec_room == 0 ? 512 : 2 * graph->spec_room;
-        const atr_status status = atr_grow(graph->spec_count, room, sizeof *graph->specs, (void **)&graph->specs);
+        const atr_status status =
+            atr_grow(graph->spec_count, room, sizeof *graph->specs, (void **)&graph->specs);
         if (status != ATR_OK)
             return status;
         graph->spec_room = room;
@@ -132,10 +134,12 @@ atr_status atr_graph_conv(atr_graph *graph, const char *name, int x, atr_conv_sp
     const int64_t in = node->channels;
     if (spec.out_channels < 1 || spec.kernel < 1 || spec.stride < 1 || spec.dilation < 1 || spec.pad < 0 ||
         spec.groups < 1 || in % spec.groups != 0 || spec.out_channels % spec.groups != 0)
-        return atr_fail(ATR_ERR_SHAPE, "%s: no convolution from %lld to %lld channels in %lld groups (kernel %lld)", name,
-                        (long long)in, (long long)spec.out_channels, (long long)spec.groups, (long long)spec.kernel);
+        return atr_fail(
+            ATR_ERR_SHAPE, "%s: no convolution from %lld to %lld channels in %lld groups (kernel %lld)", name,
+            (long long)in, (long long)spec.out_channels, (long long)spec.groups, (long long)spec.kernel);
     node->channels = spec.out_channels;
-    node->conv = (atr_conv_attr){in, spec.out_channels, spec.kernel, spec.stride, spec.pad, spec.dilation, spec.groups, -1, -1};
+    node->conv = (atr_conv_attr){
+        in, spec.out_channels, spec.kernel, spec.stride, spec.pad, spec.dilation, spec.groups, -1, -1};
     const int64_t dims[] = {spec.out_channels, in / spec.groups, spec.kernel, spec.kernel};
     ATR_TRY(declare(graph, name, "weight", ATR_PARAM_CONV_WEIGHT, 4, dims, &node->conv.weight));
     if (spec.bias)
@@ -157,8 +161,10 @@ atr_status atr_graph_norm(atr_graph *graph, const char *name, int x, double mome
     norm->momentum = momentum;
     ATR_TRY(declare(graph, name, "weight", ATR_PARAM_NORM_WEIGHT, 1, &node->channels, &norm->weight));
     ATR_TRY(declare(graph, name, "bias", ATR_PARAM_NORM_BIAS, 1, &node->channels, &norm->bias));
-    ATR_TRY(declare(graph, name, "running_mean", ATR_PARAM_RUNNING_MEAN, 1, &node->channels, &norm->running_mean));
-    ATR_TRY(declare(graph, name, "running_var", ATR_PARAM_RUNNING_VAR, 1, &node->channels, &norm->running_var));
+    ATR_TRY(declare(graph, name, "running_mean", ATR_PARAM_RUNNING_MEAN, 1, &node->channels,
+                    &norm->running_mean));
+    ATR_TRY(
+        declare(graph, name, "running_var", ATR_PARAM_RUNNING_VAR, 1, &node->channels, &norm->running_var));
     ATR_TRY(declare(graph, name, "num_batches_tracked", ATR_PARAM_TRACKED, 0, NULL, &norm->num_tracked));
     *out = graph->count - 1;
 done:
@@ -185,8 +191,8 @@ atr_status atr_graph_add(atr_graph *graph, const char *name, int a, int b, int *
     if (status != ATR_OK)
         return status;
     if (graph->nodes[a].channels != graph->nodes[b].channels)
-        return atr_fail(ATR_ERR_SHAPE, "%s: cannot add %lld and %lld channels", name, (long long)graph->nodes[a].channels,
-                        (long long)graph->nodes[b].channels);
+        return atr_fail(ATR_ERR_SHAPE, "%s: cannot add %lld and %lld channels", name,
+                        (long long)graph->nodes[a].channels, (long long)graph->nodes[b].channels);
     *out = graph->count - 1;
     return ATR_OK;
 }
@@ -194,8 +200,11 @@ atr_status atr_graph_add(atr_graph *graph, const char *name, int a, int b, int *
 atr_status atr_graph_concat(atr_graph *graph, const char *name, const int *inputs, int count, int *out)
 {
     atr_node *node = NULL;
-    const atr_status status = append(graph, ATR_OP_CONCAT, name, inputs, count, &node);
+    atr_status status = ATR_OK;
 
+    if (count < 1)
+        return atr_fail(ATR_ERR_USAGE, "%s: nothing to join", name);
+    status = append(graph, ATR_OP_CONCAT, name, inputs, count, &node);
     if (status != ATR_OK)
         return status;
     node->channels = 0;

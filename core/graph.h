@@ -35,7 +35,7 @@ typedef struct atr_conv_attr {
 
 typedef struct atr_norm_attr {
     int64_t channels;
-    double eps, momentum;                                         /* running = (1-momentum) running + momentum batch */
+    double eps, momentum; /* running = (1-momentum) running + momentum batch */
     int64_t weight, bias, running_mean, running_var, num_tracked; /* parameter indices */
 } atr_norm_attr;
 

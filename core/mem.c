@@ -53,7 +53,8 @@ atr_status atr_alloc(int64_t count, size_t element, void **out)
 
     *out = NULL;
     if (count < 0 || __builtin_mul_overflow((size_t)count, element, &bytes))
-        return atr_fail(ATR_ERR_MEMORY, "cannot allocate %lld elements of %zu bytes", (long long)count, element);
+        return atr_fail(ATR_ERR_MEMORY, "cannot allocate %lld elements of %zu bytes", (long long)count,
+                        element);
     if (bytes == 0)
         return ATR_OK;
     *out = host_take(NULL, bytes);

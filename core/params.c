@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define MOST_ELEMENTS ((int64_t)1 << 40)
+
 typedef struct entry {
     atr_param_spec spec;
     int64_t offset; /* elements: into the flat values, the f32 buffers, or the counters */
@@ -27,6 +29,20 @@ static int64_t spec_elements(const atr_param_spec *spec)
     for (int i = 0; i < spec->rank; i++)
         count *= spec->dims[i];
     return count;
+}
+
+/* Shapes may come from a file: no dimension below 1, no count that overflows when it becomes bytes. */
+static atr_status check_spec(const atr_param_spec *spec)
+{
+    int64_t count = 1;
+    bool good = spec->rank >= 0 && spec->rank <= 4;
+
+    for (int i = 0; good && i < spec->rank; i++)
+        good = spec->dims[i] > 0 && !__builtin_mul_overflow(count, spec->dims[i], &count) &&
+               count <= MOST_ELEMENTS;
+    if (!good)
+        return atr_fail(ATR_ERR_SHAPE, "parameter %s has no sensible shape", spec->name);
+    return ATR_OK;
 }
 
 /* Elements with the gap up to the next cache line. */
@@ -56,7 +72,8 @@ static void place_entries(atr_params *params)
     }
 }
 
-atr_status atr_params_create(const atr_param_spec *specs, int64_t count, const atr_allocator *allocator, atr_params **out)
+atr_status atr_params_create(const atr_param_spec *specs, int64_t count, const atr_allocator *allocator,
+                             atr_params **out)
 {
     atr_status status = ATR_OK;
     atr_params *params = NULL;
@@ -66,13 +83,16 @@ atr_status atr_params_create(const atr_param_spec *specs, int64_t count, const a
     ATR_TRY(ATR_NEW(count, &params->entries));
     params->count = count;
     params->version = 1;
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < count; i++) {
+        ATR_TRY(check_spec(&specs[i]));
         params->entries[i].spec = specs[i];
+    }
     place_entries(params);
     ATR_TRY(atr_arena_create(allocator, (size_t)params->flat_count * sizeof(float), &params->values));
     ATR_TRY(atr_arena_create(allocator, (size_t)params->flat_count * sizeof(float), &params->gradients));
     ATR_TRY(atr_arena_create(allocator, (size_t)params->buffer_count * sizeof(float), &params->buffers));
-    ATR_TRY(atr_arena_create(&atr_host_allocator, (size_t)params->counter_count * sizeof(int64_t), &params->counters));
+    ATR_TRY(atr_arena_create(&atr_host_allocator, (size_t)params->counter_count * sizeof(int64_t),
+                             &params->counters));
     *out = params;
     params = NULL;
 
@@ -159,16 +179,31 @@ float *atr_params_flat_buffers(const atr_params *params)
     return atr_arena_at(params->buffers, 0);
 }
 
+static bool same_specs(const atr_params *a, const atr_params *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (int64_t i = 0; i < a->count; i++) {
+        const atr_param_spec *x = &a->entries[i].spec, *y = &b->entries[i].spec;
+        if (x->kind != y->kind || x->rank != y->rank || strcmp(x->name, y->name) != 0 ||
+            memcmp(x->dims, y->dims, (size_t)x->rank * sizeof x->dims[0]) != 0)
+            return false;
+    }
+    return true;
+}
+
 atr_status atr_params_copy(const atr_params *from, atr_params *to)
 {
-    if (from->count != to->count || from->flat_count != to->flat_count || from->buffer_count != to->buffer_count)
-        return atr_fail(ATR_ERR_SHAPE, "cannot copy %lld parameters onto %lld others", (long long)from->count,
-                        (long long)to->count);
-    memcpy(atr_params_flat_values(to), atr_params_flat_values(from), atr_arena_bytes(from->values));
+    if (!same_specs(from, to))
+        return atr_fail(ATR_ERR_SHAPE, "cannot copy %lld parameters onto %lld with other names or shapes",
+                        (long long)from->count, (long long)to->count);
+    if (from->flat_count > 0)
+        memcpy(atr_params_flat_values(to), atr_params_flat_values(from), atr_arena_bytes(from->values));
     if (from->buffer_count > 0)
         memcpy(atr_params_flat_buffers(to), atr_params_flat_buffers(from), atr_arena_bytes(from->buffers));
     if (from->counter_count > 0)
-        memcpy(atr_arena_at(to->counters, 0), atr_arena_at(from->counters, 0), atr_arena_bytes(from->counters));
+        memcpy(atr_arena_at(to->counters, 0), atr_arena_at(from->counters, 0),
+               atr_arena_bytes(from->counters));
     atr_params_touch(to);
     return ATR_OK;
 }

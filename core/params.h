@@ -38,7 +38,8 @@ typedef struct atr_params atr_params;
 bool atr_param_is_buffer(atr_param_kind kind);
 
 /* Makes zeroed blocks for `count` specs, which are copied. `allocator` is the back end's (host or device). */
-atr_status atr_params_create(const atr_param_spec *specs, int64_t count, const atr_allocator *allocator, atr_params **out);
+atr_status atr_params_create(const atr_param_spec *specs, int64_t count, const atr_allocator *allocator,
+                             atr_params **out);
 void atr_params_destroy(atr_params *params);
 
 /* Entries keep their order of declaration: the order of the reference's state_dict. */

@@ -141,8 +141,10 @@ atr_status atr_options_write_yaml(const atr_options *options, const char *path)
     file = fopen(part, "wbe");
     bool whole = file != NULL && fputs(text, file) >= 0 && fflush(file) == 0 && fsync(fileno(file)) == 0;
     int error = errno;
-    if (file != NULL && fclose(file) != 0)
+    if (file != NULL && fclose(file) != 0 && whole) {
+        error = errno;
         whole = false;
+    }
     if (whole && rename(part, path) != 0) {
         error = errno;
         whole = false;

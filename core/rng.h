@@ -8,11 +8,11 @@
 
 /* What a stream is for; each purpose is independent of the others. */
 typedef enum atr_rng_purpose {
-    ATR_RNG_INIT = 1,  /* initial weights: a = parameter */
-    ATR_RNG_SHUFFLE,   /* order of samples: a = epoch */
-    ATR_RNG_AUGMENT,   /* a = epoch, b = sample */
-    ATR_RNG_DROPOUT,   /* a = epoch, b = sample; the layer is mixed in by the plan */
-    ATR_RNG_SAMPLE,    /* the drawn data set of `atrous sample` */
+    ATR_RNG_INIT = 1, /* initial weights: a = parameter */
+    ATR_RNG_SHUFFLE,  /* order of samples: a = epoch */
+    ATR_RNG_AUGMENT,  /* a = epoch, b = sample */
+    ATR_RNG_DROPOUT,  /* a = epoch, b = sample; the layer is mixed in by the plan */
+    ATR_RNG_SAMPLE,   /* the drawn data set of `atrous sample` */
     ATR_RNG_TEST
 } atr_rng_purpose;
 

@@ -8,19 +8,22 @@ enum { MESSAGE_BYTES = 4096 };
 
 static _Thread_local char message[MESSAGE_BYTES];
 
+/* Formats apart from the slot: the arguments may hold the message that is there already. */
 atr_status atr_fail(atr_status status, const char *format, ...)
 {
+    char text[MESSAGE_BYTES] = "";
     va_list args;
 
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    memcpy(message, text, strlen(text) + 1);
     return status;
 }
 
 atr_status atr_fail_prefix(atr_status status, const char *format, ...)
 {
-    char text[MESSAGE_BYTES];
+    char text[MESSAGE_BYTES] = "";
     va_list args;
 
     if (status == ATR_OK)
@@ -30,7 +33,7 @@ atr_status atr_fail_prefix(atr_status status, const char *format, ...)
     va_end(args);
     strncat(text, ": ", sizeof text - strlen(text) - 1);
     strncat(text, message, sizeof text - strlen(text) - 1);
-    memcpy(message, text, sizeof message);
+    memcpy(message, text, strlen(text) + 1);
     return status;
 }
 

@@ -9,8 +9,9 @@ static const struct {
     size_t bytes;
     const char *name;
 } dtypes[ATR_DTYPES] = {
-    [ATR_F32] = {4, "float32"}, [ATR_BF16] = {2, "bfloat16"}, [ATR_F16] = {2, "float16"}, [ATR_F64] = {8, "float64"},
-    [ATR_U8] = {1, "uint8"},    [ATR_I8] = {1, "int8"},       [ATR_I32] = {4, "int32"},   [ATR_I64] = {8, "int64"},
+    [ATR_F32] = {4, "float32"}, [ATR_BF16] = {2, "bfloat16"}, [ATR_F16] = {2, "float16"},
+    [ATR_F64] = {8, "float64"}, [ATR_U8] = {1, "uint8"},      [ATR_I8] = {1, "int8"},
+    [ATR_I32] = {4, "int32"},   [ATR_I64] = {8, "int64"},
 };
 
 size_t atr_dtype_bytes(atr_dtype type)
