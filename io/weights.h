@@ -18,7 +18,7 @@ typedef struct atr_weights atr_weights;
  * ATR_ERR_NOT_FOUND, ATR_ERR_IO, ATR_ERR_DATA, ATR_ERR_UNSUPPORTED; messages start with the file's name. */
 atr_status atr_weights_read(const char *path, atr_weights **out);
 
-/* The same from `size` bytes in memory (not an HDF5 checkpoint), which must outlive nothing: they are copied. */
+/* The same from `size` bytes in memory (not an HDF5 checkpoint); they may be freed afterwards. */
 atr_status atr_weights_parse(const void *bytes, size_t size, atr_weights **out);
 
 void atr_weights_destroy(atr_weights *weights);
@@ -38,8 +38,8 @@ const char *atr_weights_meta_value(const atr_weights *weights, int64_t index);
 /* "pth", "pth (before 1.6)", "safetensors" or "checkpoint". */
 const char *atr_weights_format(const atr_weights *weights);
 
-/* Takes `prefix` off all names if every name starts with it (DDP's "module."); says whether it did. */
-bool atr_weights_strip_prefix(atr_weights *weights, const char *prefix);
+/* Takes `prefix` off all names if every name starts with it (DDP's "module."), and says whether it did. */
+atr_status atr_weights_strip_prefix(atr_weights *weights, const char *prefix, bool *stripped);
 
 /* What filling a network from a file found. */
 typedef enum atr_load_kind {

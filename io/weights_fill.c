@@ -1,0 +1,204 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "io/weights.h"
+
+static bool is_float(atr_dtype type)
+{
+    return type == ATR_F32 || type == ATR_F16 || type == ATR_BF16 || type == ATR_F64;
+}
+
+/* [] and [1] are the same counter: PyTorch has written both. */
+static bool same_shape(const atr_tensor *tensor, const atr_param_spec *spec)
+{
+    const bool scalars = atr_tensor_count(tensor) == 1 && tensor->rank <= 1 && spec->rank == 0;
+
+    if (tensor->rank != spec->rank)
+        return scalars;
+    for (int i = 0; i < spec->rank; i++)
+        if (tensor->dims[i] != spec->dims[i])
+            return false;
+    return true;
+}
+
+static void note(atr_load_report *report, atr_load_kind kind, const char *name, const atr_tensor *tensor,
+                 const atr_param_spec *spec)
+{
+    atr_load_issue *issue = &report->issues[report->issue_count++];
+
+    *issue = (atr_load_issue){.kind = kind};
+    snprintf(issue->name, sizeof issue->name, "%s", name);
+    if (tensor != NULL) {
+        issue->file_rank = tensor->rank;
+        memcpy(issue->file_dims, tensor->dims, (size_t)tensor->rank * sizeof tensor->dims[0]);
+    }
+    if (spec != NULL) {
+        issue->rank = spec->rank;
+        memcpy(issue->dims, spec->dims, (size_t)spec->rank * sizeof spec->dims[0]);
+    }
+}
+
+/* Compares names, shapes and types, and decides what each entry takes: sources[i] is a tensor of the file, or -1. */
+static atr_status match(const atr_weights *weights, const atr_params *params, int64_t *sources, bool *used,
+                        atr_load_report *report)
+{
+    for (int64_t i = 0; i < atr_params_count(params); i++) {
+        const atr_param_spec *spec = atr_params_spec(params, i);
+        const bool counter = spec->kind == ATR_PARAM_TRACKED;
+        const int64_t at = atr_weights_find(weights, spec->name);
+        const atr_tensor *tensor = at >= 0 ? atr_weights_tensor(weights, at) : NULL;
+
+        sources[i] = -1;
+        if (tensor == NULL) {
+            if (!counter) {
+                note(report, ATR_LOAD_MISSING, spec->name, NULL, spec);
+                report->missing++;
+            }
+            continue;
+        }
+        used[at] = true;
+        if (!same_shape(tensor, spec)) {
+            note(report, ATR_LOAD_SHAPE, spec->name, tensor, spec);
+            report->mismatched++;
+        } else if (is_float(tensor->type) == counter) {
+            return atr_fail(ATR_ERR_DATA, "tensor %s is %s, wanted are %s", spec->name,
+                            atr_dtype_name(tensor->type), counter ? "integers" : "floats");
+        } else {
+            sources[i] = at;
+        }
+    }
+    for (int64_t i = 0; i < atr_weights_count(weights); i++) {
+        if (used[i])
+            continue;
+        note(report, ATR_LOAD_UNEXPECTED, atr_weights_name(weights, i), atr_weights_tensor(weights, i), NULL);
+        report->unexpected++;
+    }
+    return ATR_OK;
+}
+
+/* The first issues in words: "2 tensors missing (first: a.weight), …". */
+static atr_status refuse(const atr_load_report *report)
+{
+    static const char *const words[] = {"missing in the file", "unknown to the network", "of another shape"};
+    const int64_t counts[] = {report->missing, report->unexpected, report->mismatched};
+    char text[1024] = "", shapes[300], file_shape[128], shape[128];
+    size_t length = 0;
+
+    for (int kind = 0; kind < 3; kind++) {
+        const atr_load_issue *first = report->issues;
+        if (counts[kind] == 0)
+            continue;
+        while ((int)first->kind != kind)
+            first++;
+        snprintf(shapes, sizeof shapes, " is %s in the file, %s in the network",
+                 atr_shape_text(first->file_rank, first->file_dims, file_shape),
+                 atr_shape_text(first->rank, first->dims, shape));
+        length += (size_t)snprintf(text + length, sizeof text - length, "%s%lld %s (first: %s%s)",
+                                   length > 0 ? ", " : "", (long long)counts[kind], words[kind], first->name,
+                                   kind == ATR_LOAD_SHAPE ? shapes : "");
+    }
+    return atr_fail(report->mismatched > 0 ? ATR_ERR_SHAPE : ATR_ERR_NOT_FOUND,
+                    "weights do not fit the network: %s", text);
+}
+
+static void copy_floats(const atr_tensor *from, float *to, bool *finite)
+{
+    const int64_t count = atr_tensor_count(from);
+    uint32_t largest = 0;
+
+    switch (from->type) {
+    case ATR_F32:
+        memcpy(to, from->data, (size_t)count * sizeof(float));
+        break;
+    case ATR_F64:
+        for (int64_t i = 0; i < count; i++)
+            to[i] = (float)((const double *)from->data)[i];
+        break;
+    case ATR_F16:
+        for (int64_t i = 0; i < count; i++)
+            to[i] = atr_f16_to_f32(((const uint16_t *)from->data)[i]);
+        break;
+    default:
+        for (int64_t i = 0; i < count; i++)
+            to[i] = atr_bf16_to_f32(((const uint16_t *)from->data)[i]);
+    }
+    for (int64_t i = 0; i < count;
+         i++) { /* the largest magnitude as bits: infinity and NaN have all exponent bits set */
+        uint32_t bits;
+        memcpy(&bits, &to[i], sizeof bits);
+        bits &= 0x7FFFFFFF;
+        largest = bits > largest ? bits : largest;
+    }
+    *finite = largest < 0x7F800000;
+}
+
+static int64_t read_integer(const atr_tensor *from)
+{
+    switch (from->type) {
+    case ATR_I64:
+        return *(const int64_t *)from->data;
+    case ATR_I32:
+        return *(const int32_t *)from->data;
+    case ATR_I8:
+        return *(const int8_t *)from->data;
+    default:
+        return *(const uint8_t *)from->data;
+    }
+}
+
+static void copy_all(const atr_weights *weights, const int64_t *sources, atr_params *params,
+                     atr_load_report *report)
+{
+    for (int64_t i = 0; i < atr_params_count(params); i++) {
+        const atr_param_spec *spec = atr_params_spec(params, i);
+        const atr_tensor to = atr_params_value(params, i);
+        bool finite = true;
+
+        if (sources[i] < 0)
+            continue;
+        const atr_tensor *from = atr_weights_tensor(weights, sources[i]);
+        report->loaded++;
+        if (spec->kind == ATR_PARAM_TRACKED)
+            *(int64_t *)to.data = read_integer(from);
+        else if (atr_tensor_count(from) > 0)
+            copy_floats(from, to.data, &finite);
+        if (!finite && report->non_finite++ == 0)
+            snprintf(report->non_finite_name, sizeof report->non_finite_name, "%s", spec->name);
+    }
+    atr_params_touch(params);
+}
+
+atr_status atr_weights_fill(const atr_weights *weights, atr_load_mode mode, atr_params *params,
+                            atr_load_report *report)
+{
+    atr_status status = ATR_OK;
+    const int64_t count = atr_params_count(params), file_count = atr_weights_count(weights);
+    atr_load_report found = {0};
+    int64_t *sources = NULL;
+    bool *used = NULL;
+
+    ATR_TRY(ATR_NEW(count + file_count, &found.issues));
+    ATR_TRY(ATR_NEW(count, &sources));
+    ATR_TRY(ATR_NEW(file_count, &used));
+    ATR_TRY(match(weights, params, sources, used, &found));
+    if (mode == ATR_LOAD_STRICT && found.issue_count > 0) {
+        status = refuse(&found);
+        goto done;
+    }
+    copy_all(weights, sources, params, &found);
+
+done:
+    atr_free(sources);
+    atr_free(used);
+    if (report != NULL)
+        *report = found;
+    else
+        atr_load_report_free(&found);
+    return status;
+}
+
+void atr_load_report_free(atr_load_report *report)
+{
+    atr_free(report->issues);
+    *report = (atr_load_report){0};
+}
