@@ -51,12 +51,11 @@ done:
 static atr_status sequential(atr_graph *graph, const char *module, int first, atr_conv_spec conv, int x,
                              int *out)
 {
-    char conv_name[ATR_NAME_BYTES], norm_name[ATR_NAME_BYTES], act_name[ATR_NAME_BYTES];
+    char names[3][ATR_NAME_BYTES];
 
-    snprintf(conv_name, sizeof conv_name, "%s.%d", module, first);
-    snprintf(norm_name, sizeof norm_name, "%s.%d", module, first + 1);
-    snprintf(act_name, sizeof act_name, "%s.%d", module, first + 2);
-    const atr_conv_block block = {conv_name, norm_name, act_name, conv, norm_momentum, ATR_ACT_RELU};
+    for (int i = 0; i < 3; i++)
+        snprintf(names[i], sizeof names[i], "%.100s.%d", module, first + i);
+    const atr_conv_block block = {names[0], names[1], names[2], conv, norm_momentum, ATR_ACT_RELU};
     return atr_build_conv_block(graph, x, &block, out);
 }
 

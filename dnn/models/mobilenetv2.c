@@ -37,16 +37,15 @@ static int64_t pace_step(pace *p, int64_t stride, int64_t output_stride, int64_t
     return 1;
 }
 
+/* conv, norm and activation as members `index`, `index`+1, `index`+2 of the Sequential called `module`. */
 static atr_status conv_norm_act(atr_graph *graph, const char *module, int index, atr_conv_spec conv,
-                                bool nested, atr_act act, int *x)
+                                atr_act act, int *x)
 {
-    char conv_name[ATR_NAME_BYTES], norm_name[ATR_NAME_BYTES], act_name[ATR_NAME_BYTES];
+    char names[3][ATR_NAME_BYTES];
 
-    /* Inside an inverted residual all modules are siblings (conv.0, conv.1, …); the stem has its own Sequential. */
-    snprintf(conv_name, sizeof conv_name, nested ? "%s.conv.%d" : "%s.%d", module, index);
-    snprintf(norm_name, sizeof norm_name, nested ? "%s.conv.%d" : "%s.%d", module, index + 1);
-    snprintf(act_name, sizeof act_name, nested ? "%s.conv.%d" : "%s.%d", module, index + 2);
-    const atr_conv_block block = {conv_name, norm_name, act_name, conv, norm_momentum, act};
+    for (int i = 0; i < 3; i++)
+        snprintf(names[i], sizeof names[i], "%.100s.%d", module, index + i);
+    const atr_conv_block block = {names[0], names[1], names[2], conv, norm_momentum, act};
     return atr_build_conv_block(graph, *x, &block, x);
 }
 
@@ -56,19 +55,21 @@ static atr_status inverted_residual(atr_graph *graph, const char *module, int64_
 {
     atr_status status = ATR_OK;
     const int input = *x;
+    char members[ATR_NAME_BYTES];
     const int64_t hidden = atr_graph_node(graph, input)->channels * expansion;
     int index = 0;
 
+    snprintf(members, sizeof members, "%.100s.conv", module);
     if (expansion != 1) {
-        ATR_TRY(conv_norm_act(graph, module, index, (atr_conv_spec){hidden, 1, 1, 0, 1, 1, false}, true,
+        ATR_TRY(conv_norm_act(graph, members, index, (atr_conv_spec){hidden, 1, 1, 0, 1, 1, false},
                               ATR_ACT_RELU6, x));
         index += 3;
     }
-    ATR_TRY(conv_norm_act(graph, module, index,
-                          (atr_conv_spec){hidden, 3, stride, dilation, dilation, hidden, false}, true,
+    ATR_TRY(conv_norm_act(graph, members, index,
+                          (atr_conv_spec){hidden, 3, stride, dilation, dilation, hidden, false},
                           ATR_ACT_RELU6, x));
     index += 3;
-    ATR_TRY(conv_norm_act(graph, module, index, (atr_conv_spec){channels, 1, 1, 0, 1, 1, false}, true,
+    ATR_TRY(conv_norm_act(graph, members, index, (atr_conv_spec){channels, 1, 1, 0, 1, 1, false},
                           ATR_ACT_NONE, x));
     if (residual)
         ATR_TRY(atr_graph_add(graph, module, input, *x, x));
@@ -82,7 +83,7 @@ atr_status atr_build_mobilenetv2(atr_graph *graph, int x, int64_t output_stride,
     pace p = {2, 1};
     int feature = 0;
 
-    ATR_TRY(conv_norm_act(graph, "backbone.features.0", 0, (atr_conv_spec){32, 3, 2, 1, 1, 1, false}, false,
+    ATR_TRY(conv_norm_act(graph, "backbone.features.0", 0, (atr_conv_spec){32, 3, 2, 1, 1, 1, false},
                           ATR_ACT_RELU6, &x));
     for (size_t s = 0; s < sizeof stages / sizeof stages[0]; s++) {
         for (int64_t repeat = 0; repeat < stages[s].repeats; repeat++) {

@@ -127,7 +127,8 @@ void parity_fill(atr_params *params, const parity_case *c)
         }
         formula(c, spec, &scale, &offset);
         for (int64_t i = 0; i < atr_tensor_count(&tensor); i++)
-            ((float *)tensor.data)[i] = (float)(offset + scale * (2.0 * atr_rng_unit(key, (uint64_t)i) - 1.0));
+            ((float *)tensor.data)[i] =
+                (float)(offset + scale * (2.0 * atr_rng_unit(key, (uint64_t)i) - 1.0));
     }
     atr_params_touch(params);
 }
@@ -135,7 +136,8 @@ void parity_fill(atr_params *params, const parity_case *c)
 float *parity_images(const parity_case *c)
 {
     const int64_t bh = (c->height + 7) / 8, bw = (c->width + 7) / 8;
-    const uint64_t block_key = atr_fnv1a64("input") ^ c->seed, noise_key = atr_fnv1a64("input.noise") ^ c->seed;
+    const uint64_t block_key = atr_fnv1a64("input") ^ c->seed,
+                   noise_key = atr_fnv1a64("input.noise") ^ c->seed;
     float *images = NULL, *to;
 
     assert_int_equal(ATR_NEW(c->batch * c->height * c->width * 3, &images), ATR_OK);
@@ -179,7 +181,8 @@ static double *read_path(const atr_h5 *file, const char *path, int64_t *count)
 
     if (atr_h5_describe(file, path, &info) != ATR_OK)
         fail_msg("%s", atr_status_message());
-    const bool whole = info.type == ATR_I32 || info.type == ATR_I64 || info.type == ATR_U8 || info.type == ATR_I8;
+    const bool whole =
+        info.type == ATR_I32 || info.type == ATR_I64 || info.type == ATR_U8 || info.type == ATR_I8;
     if (atr_h5_read_new(file, path, whole ? ATR_I64 : ATR_F64, 0, &tensor) != ATR_OK)
         fail_msg("%s", atr_status_message());
     const int64_t elements = atr_tensor_count(&tensor);

@@ -31,7 +31,8 @@ uint8_t *parity_labels(const parity_case *c);
 double *parity_read(const atr_h5 *file, const parity_case *c, int64_t *count, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* One number. */
-double parity_scalar(const atr_h5 *file, const parity_case *c, const char *format, ...) __attribute__((format(printf, 3, 4)));
+double parity_scalar(const atr_h5 *file, const parity_case *c, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* sqrt(sum (a-b)^2) / sqrt(sum b^2), and the largest |a-b|. */
 double parity_relative_l2(const float *a, const double *b, int64_t count);
