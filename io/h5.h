@@ -66,7 +66,8 @@ atr_status atr_h5_read(const atr_h5 *file, const char *path, atr_tensor *tensor)
 
 /* Reads a dataset of any shape as `type` into fresh memory: `out->data` is owned (atr_free). ATR_ERR_MEMORY over `limit`
  * bytes (0: as large as the file allows). */
-atr_status atr_h5_read_new(const atr_h5 *file, const char *path, atr_dtype type, int64_t limit, atr_tensor *out);
+atr_status atr_h5_read_new(const atr_h5 *file, const char *path, atr_dtype type, int64_t limit,
+                           atr_tensor *out);
 
 /* One-dimensional arrays of exactly `count` elements. */
 atr_status atr_h5_write_u64(atr_h5 *file, const char *path, const uint64_t *values, int64_t count);
