@@ -19,6 +19,7 @@ add_compile_definitions(_GNU_SOURCE)
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
                     -Wno-sign-conversion -ffp-contract=off -fno-math-errno)
 add_compile_options("$<$<CONFIG:Release>:-O3>")
+add_link_options(-Wl,--as-needed) # only what is called: libatrous does without MPI
 if(ATR_WERROR)
     add_compile_options(-Werror)
 endif()
