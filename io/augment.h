@@ -70,7 +70,8 @@ typedef struct atr_augment {
 void atr_augment_defaults(atr_augment *augment);
 void atr_augment_none(atr_augment *augment);
 
-/* Sets row `name` to `count` values; values not given stay. A single 0 switches the row off, whatever its values mean.
+/* Sets row `name` to `count` values; values not given stay (a single scale is both its ends). A single 0 switches the row off,
+ * whatever its values mean.
  * ATR_ERR_USAGE names the bounds, or the rows there are. */
 atr_status atr_augment_set(atr_augment *augment, const char *name, const double *values, int count);
 
