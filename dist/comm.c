@@ -163,7 +163,7 @@ static atr_status share_failure(atr_comm *comm, atr_status status, int from, boo
     if (everywhere)
         atr_fail(comm->agreed, "%s", words.message);
     else
-        atr_fail(comm->agreed, "R01 rank %d on node %s: %s%s Stopping all %d ranks.", from, words.host,
+        atr_fail(comm->agreed, "R01: rank %d on node %s: %s%s Stopping all %d ranks.", from, words.host,
                  words.message, sentence ? "" : ".", comm->size);
     snprintf(comm->message, sizeof comm->message, "%s", atr_status_message());
     return comm->agreed;

@@ -45,7 +45,7 @@ atr_status atr_comm_node_gather(atr_comm *comm, const void *mine, size_t count, 
 atr_status atr_comm_barrier(atr_comm *comm);
 
 /* Collective. ATR_OK on all ranks if `status` is ATR_OK on all of them. Else every rank gets the status and the message of
- * the lowest rank that failed: "R01 rank 37 on node c12: ... Stopping all 64 ranks."; the bare message where every rank failed.
+ * the lowest rank that failed: "R01: rank 37 on node c12: ... Stopping all 64 ranks."; the bare message where every rank failed.
  * A job that has agreed to stop stays stopped: further calls give the same at once, without communication. */
 atr_status atr_comm_agree(atr_comm *comm, atr_status status);
 

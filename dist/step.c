@@ -122,7 +122,7 @@ static atr_status explain_numeric(const atr_parallel *parallel, const atr_parall
     if (!isfinite(loss) || tensor != NULL)
         status =
             atr_fail(ATR_ERR_NUMERIC,
-                     "T01 step %lld rank %d: loss is %g. First non-finite tensor: gradient of %s. Samples %s",
+                     "T01: step %lld rank %d: loss is %g. First non-finite tensor: gradient of %s. Samples %s",
                      (long long)number, atr_comm_rank(parallel->comm), loss,
                      tensor != NULL ? tensor : "(none)", samples);
 
@@ -130,7 +130,7 @@ done:
     status = atr_comm_agree(parallel->comm, status);
     if (status == ATR_OK)
         status =
-            atr_fail(ATR_ERR_NUMERIC, "T01 step %lld: the sum of the ranks' gradients is too large for f32",
+            atr_fail(ATR_ERR_NUMERIC, "T01: step %lld: the sum of the ranks' gradients is too large for f32",
                      (long long)number);
     return status;
 }

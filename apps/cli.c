@@ -1,0 +1,101 @@
+#include "apps/cli.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "core/log.h"
+
+int atr_cli_columns(FILE *file)
+{
+    struct winsize size = {0};
+    const int descriptor = fileno(file);
+
+    if (!isatty(descriptor))
+        return 0;
+    if (ioctl(descriptor, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return 80;
+    return size.ws_col;
+}
+
+static atr_status print_help(const atr_options *options)
+{
+    char *page = NULL;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_options_help(options, atr_cli_columns(stdout), &page));
+    fputs(page, stdout);
+
+done:
+    atr_free(page);
+    return status;
+}
+
+bool atr_cli_parse(atr_options *options, int argc, char **argv, bool quiet, int *exit_code)
+{
+    atr_status status = ATR_OK;
+
+    *exit_code = ATR_EXIT_DONE;
+    ATR_TRY(atr_options_parse(options, argc, argv));
+    if (!atr_options_help_wanted(options))
+        return true;
+    if (!quiet)
+        ATR_TRY(print_help(options));
+
+done:
+    *exit_code = atr_cli_exit_code(status);
+    if (status != ATR_OK && !quiet) {
+        atr_cli_error(argv[0], atr_status_message());
+        fprintf(stderr, "`atrous %s --help` lists the options\n", argv[0]);
+    }
+    return false;
+}
+
+atr_status atr_cli_positional(const atr_options *options, int64_t least, int64_t most)
+{
+    const int64_t count = atr_options_positional_count(options);
+
+    if (count < least)
+        return atr_fail(ATR_ERR_USAGE, "%lld argument%s given, %lld needed (see --help)", (long long)count,
+                        count == 1 ? "" : "s", (long long)least);
+    if (most >= 0 && count > most)
+        return atr_fail(ATR_ERR_USAGE, "one argument too many: '%s' (see --help)",
+                        atr_options_positional(options, most));
+    return ATR_OK;
+}
+
+void atr_cli_error(const char *command, const char *message)
+{
+    fflush(stdout);
+    fprintf(stderr, "atrous %s: %s\n", command, message);
+}
+
+int atr_cli_exit_code(atr_status status)
+{
+    switch (status) {
+    case ATR_OK:
+        return ATR_EXIT_DONE;
+    case ATR_ERR_USAGE:
+        return ATR_EXIT_USAGE;
+    case ATR_ERR_STOPPED:
+        return ATR_EXIT_STOPPED;
+    default:
+        return ATR_EXIT_FAILED;
+    }
+}
+
+static void log_line(void *user, atr_log_level level, const char *line)
+{
+    (void)user;
+    fflush(stdout);
+    fprintf(stderr, "%s%s\n", level >= ATR_LOG_WARN ? "warning: " : "", line);
+}
+
+void atr_cli_log(void)
+{
+    atr_log_to(log_line, NULL, ATR_LOG_INFO);
+}
+
+const char *atr_cli_version(void)
+{
+    return ATR_VERSION;
+}

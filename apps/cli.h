@@ -1,0 +1,33 @@
+#ifndef ATR_APPS_CLI_H
+#define ATR_APPS_CLI_H
+
+#include <stdio.h>
+
+#include "apps/commands.h"
+#include "core/options.h"
+
+/* What all commands do at the terminal. Only apps/ prints; everything here does. */
+
+/* Reads the command line into `options`. True: go on. False: the command is over, `*exit_code` says how (help was printed,
+ * or a wrong option was reported). A quiet one prints nothing: for ranks other than 0. */
+bool atr_cli_parse(atr_options *options, int argc, char **argv, bool quiet, int *exit_code);
+
+/* ATR_ERR_USAGE unless the number of positional arguments is within bounds; `most` < 0: no bound. */
+atr_status atr_cli_positional(const atr_options *options, int64_t least, int64_t most);
+
+/* "atrous train: MESSAGE" on the error output. */
+void atr_cli_error(const char *command, const char *message);
+
+/* ATR_EXIT_* for how a command ended. */
+int atr_cli_exit_code(atr_status status);
+
+/* Columns of the terminal behind `file`, 0 where it is none. */
+int atr_cli_columns(FILE *file);
+
+/* Sends the library's log lines of `ATR_LOG_INFO` and above to the error output. */
+void atr_cli_log(void);
+
+/* Version of this program; static. */
+const char *atr_cli_version(void);
+
+#endif

@@ -1,0 +1,64 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "apps/cli.h"
+#include "core/text.h"
+
+static const atr_command commands[] = {
+    {"train", atr_cmd_train, "train a network: DATA.h5 -o RUN"},
+    {"eval", atr_cmd_eval, "score a network on a split: MODEL.h5 DATA.h5 -o DIR"},
+};
+
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void print_help(FILE *to)
+{
+    fprintf(to, "Usage: atrous COMMAND [ARGUMENT...]\n\nDeepLabV3+ semantic segmentation.\n\nCommands:\n");
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].help);
+    fprintf(
+        to,
+        "\n`atrous COMMAND --help` explains one command; `atrous --version` says which atrous this is.\n");
+}
+
+static const atr_command *find_command(const char *name)
+{
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int refuse_command(const char *name)
+{
+    const char *names[COMMANDS];
+    char shown[80];
+
+    for (int i = 0; i < COMMANDS; i++)
+        names[i] = commands[i].name;
+    const char *const meant = atr_did_you_mean(name, names, COMMANDS);
+    atr_printable(name, shown, sizeof shown);
+    if (meant != NULL)
+        fprintf(stderr, "atrous: there is no command '%s'; did you mean '%s'?\n", shown, meant);
+    else
+        fprintf(stderr, "atrous: there is no command '%s'; `atrous --help` lists them\n", shown);
+    return ATR_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return ATR_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return ATR_EXIT_DONE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("atrous %s\n", atr_cli_version());
+        return ATR_EXIT_DONE;
+    }
+    const atr_command *const command = find_command(argv[1]);
+    return command != NULL ? command->run(argc - 1, argv + 1) : refuse_command(argv[1]);
+}
