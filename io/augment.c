@@ -220,13 +220,16 @@ atr_status atr_augment_set(atr_augment *augment, const char *name, const double 
         goto done;
     }
     ATR_TRY(check_values(&atr_augment_rows[kind], values, count));
-    double *value = augment->value[kind];
-    memcpy(value, values, (size_t)count * sizeof *value);
+    double fresh[ATR_AUGMENT_VALUES];
+    memcpy(fresh, augment->value[kind], sizeof fresh);
+    memcpy(fresh, values, (size_t)count * sizeof *fresh);
     if (kind == ATR_AUGMENT_SCALE && count == 1)
-        value[1] = value[0];
-    if (kind == ATR_AUGMENT_SCALE && value[0] > value[1])
-        status = atr_fail(ATR_ERR_USAGE, "augmentation 'scale': smallest %g is above largest %g", value[0],
-                          value[1]);
+        fresh[1] = fresh[0];
+    if (kind == ATR_AUGMENT_SCALE && fresh[0] > fresh[1]) {
+        status = atr_fail(ATR_ERR_USAGE, "augmentation 'scale': smallest %g is above largest %g", fresh[0], fresh[1]);
+        goto done;
+    }
+    memcpy(augment->value[kind], fresh, sizeof fresh);
 
 done:
     return status;
