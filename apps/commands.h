@@ -20,5 +20,6 @@ typedef struct atr_command {
 
 int atr_cmd_train(int argc, char **argv);
 int atr_cmd_eval(int argc, char **argv);
+int atr_cmd_sample(int argc, char **argv);
 
 #endif

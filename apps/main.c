@@ -5,6 +5,7 @@
 #include "core/text.h"
 
 static const atr_command commands[] = {
+    {"sample", atr_cmd_sample, "draw a small data set of shapes: DIR"},
     {"train", atr_cmd_train, "train a network: DATA.h5 -o RUN"},
     {"eval", atr_cmd_eval, "score a network on a split: MODEL.h5 DATA.h5 -o DIR"},
 };
