@@ -1,10 +1,10 @@
 #include "io/labels.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/text.h"
-#include "io/path.h"
 
 enum { CLASS_FILE_LIMIT = 1 << 20, NEAR = 2 };
 
