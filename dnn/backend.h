@@ -41,14 +41,14 @@ typedef struct atr_loss_args {
  * INTER_LINEAR) to the output size; ids is the arg-max (first of equals). Nothing of size K*H*W is made unless `probabilities`
  * is wanted. */
 typedef struct atr_segment_args {
-    atr_tensor logits;                   /* [1,h,w,K] f32 */
-    int64_t height, width;               /* network's input size */
-    int64_t box_y, box_x, box_h, box_w;  /* part of it that holds the picture */
+    atr_tensor logits;                  /* [1,h,w,K] f32 */
+    int64_t height, width;              /* network's input size */
+    int64_t box_y, box_x, box_h, box_w; /* part of it that holds the picture */
     int64_t out_h, out_w;
-    uint8_t *ids;                        /* [out_h,out_w], or NULL */
-    float *probabilities;                /* [K,out_h,out_w], or NULL */
-    float *confidence;                   /* [out_h,out_w] probability of ids, or NULL */
-    void *scratch;                       /* segment_scratch() bytes */
+    uint8_t *ids;         /* [out_h,out_w], or NULL */
+    float *probabilities; /* [K,out_h,out_w], or NULL */
+    float *confidence;    /* [out_h,out_w] probability of ids, or NULL */
+    void *scratch;        /* segment_scratch() bytes */
 } atr_segment_args;
 
 /* One pass over flat blocks of `count` f32 (values, gradients, moments); `scale` multiplies gradients first. */
@@ -71,10 +71,10 @@ typedef struct atr_backend_table {
 
     atr_status (*open)(int threads, void **engine); /* NULL: no engine */
     void (*close)(void *engine);
-    const atr_allocator *(*allocator)(void *engine); /* NULL: the host's */
+    const atr_allocator *(*allocator)(void *engine);                                /* NULL: the host's */
     atr_status (*copy_in)(void *engine, void *to, const void *from, size_t bytes);  /* NULL on a host */
     atr_status (*copy_out)(void *engine, void *to, const void *from, size_t bytes); /* NULL on a host */
-    atr_status (*synchronise)(void *engine);                                        /* NULL: nothing to wait for */
+    atr_status (*synchronise)(void *engine); /* NULL: nothing to wait for */
 
     atr_kernel op[ATR_OPS];
 
@@ -83,7 +83,8 @@ typedef struct atr_backend_table {
     size_t (*segment_scratch)(const atr_segment_args *args);
     atr_status (*segment)(atr_backend *backend, const atr_segment_args *args);
     /* Enlarged logits of one picture: logits [1,h,w,K] -> out [K,H,W] f32, bilinear, align_corners. For --logits and tests. */
-    atr_status (*enlarge)(atr_backend *backend, const atr_tensor *logits, int64_t height, int64_t width, float *out);
+    atr_status (*enlarge)(atr_backend *backend, const atr_tensor *logits, int64_t height, int64_t width,
+                          float *out);
 
     /* SGD:  g' = scale g + wd p;  m = momentum m + g';  p -= lr (nesterov ? g' + momentum m : m)
      * Adam: g' = scale g + wd p;  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2;
