@@ -18,7 +18,8 @@ typedef struct atr_optim_config {
 typedef struct atr_optim atr_optim;
 
 /* Borrows params and back end. */
-atr_status atr_optim_create(const atr_optim_config *config, atr_params *params, atr_backend *backend, atr_optim **out);
+atr_status atr_optim_create(const atr_optim_config *config, atr_params *params, atr_backend *backend,
+                            atr_optim **out);
 void atr_optim_destroy(atr_optim *optim);
 
 /* One update of all values from the gradients times `scale`; counts steps; touches the params. */
