@@ -46,7 +46,8 @@ atr_tensor atr_plan_logits(const atr_plan *plan);
 atr_tensor atr_plan_tap(const atr_plan *plan, atr_tap tap);
 
 /* Loss of the last forward (see atr_loss_args) over labels [N,H,W] u8; in training also its gradient on the logits. */
-atr_status atr_plan_cross_entropy(atr_plan *plan, const uint8_t *labels, const float *class_weights, double divisor, double *loss);
+atr_status atr_plan_cross_entropy(atr_plan *plan, const uint8_t *labels, const float *class_weights,
+                                  double divisor, double *loss);
 
 /* Tells that elements [offset, offset+count) of the flat gradient block are final. Calls come in rising order of offset. */
 typedef atr_status (*atr_grad_ready_fn)(void *user, int64_t offset, int64_t count);
