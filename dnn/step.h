@@ -25,36 +25,37 @@ typedef struct atr_step {
 
     /* Attributes: those of the graph's node that belong to `op`. */
     atr_conv_attr conv;
-    atr_norm_attr norm;  /* NORM; CONV with `folded`: the batch norm folded into it */
-    double dropout;      /* p */
-    uint64_t stream;     /* DROPOUT: which layer, mixed into the sample's key */
-    bool training;       /* backward will follow forward */
-    bool batch_stats;    /* NORM: normalise with the batch's statistics and update the running ones; else use the running ones */
-    bool folded;         /* CONV, inference: y = act(norm(conv(x) + bias) + residual), norm by running statistics */
-    bool residual;       /* CONV: add x[1], of y's shape, before the activation */
-    atr_act act;         /* ACT; NORM and CONV: the activation fused behind it */
-    bool wants_dw;       /* backward computes the gradients of its parameters */
+    atr_norm_attr norm; /* NORM; CONV with `folded`: the batch norm folded into it */
+    double dropout;     /* p */
+    uint64_t stream;    /* DROPOUT: which layer, mixed into the sample's key */
+    bool training;      /* backward will follow forward */
+    bool
+        batch_stats; /* NORM: normalise with the batch's statistics and update the running ones; else use the running ones */
+    bool folded;   /* CONV, inference: y = act(norm(conv(x) + bias) + residual), norm by running statistics */
+    bool residual; /* CONV: add x[1], of y's shape, before the activation */
+    atr_act act;   /* ACT; NORM and CONV: the activation fused behind it */
+    bool wants_dw; /* backward computes the gradients of its parameters */
 
     /* Activations. `data` is NULL while a step is being prepared; shapes and strides are final. */
     atr_tensor x[ATR_MAX_INPUTS];
     int input_count;
     atr_tensor y;
-    atr_tensor dy;                   /* backward: gradient of y, complete */
-    atr_tensor dx[ATR_MAX_INPUTS];   /* backward: gradients of x, overwritten (never added to) */
+    atr_tensor dy;                 /* backward: gradient of y, complete */
+    atr_tensor dx[ATR_MAX_INPUTS]; /* backward: gradients of x, overwritten (never added to) */
     bool wants_dx[ATR_MAX_INPUTS];
 
     /* Parameters, f32, contiguous, PyTorch layout (OIHW); NULL where absent. Gradients are overwritten. */
-    float *weight, *bias, *running_mean, *running_var;                     /* CONV: weight, bias. NORM: all four */
-    float *norm_weight, *norm_bias;                                        /* CONV with `folded`, with running_* above */
+    float *weight, *bias, *running_mean, *running_var; /* CONV: weight, bias. NORM: all four */
+    float *norm_weight, *norm_bias;                    /* CONV with `folded`, with running_* above */
     float *dweight, *dbias;
     int64_t *num_tracked;
     const uint64_t *sample_keys; /* [N], DROPOUT in training */
 
     /* Filled by prepare(). */
-    bool needs_x, needs_y;  /* backward reads x (all inputs) or y: the plan keeps them until then */
-    size_t saved_bytes;     /* kept from forward to backward */
-    size_t scratch_bytes;   /* only during one call of forward or backward */
-    void *state;            /* the kernel's own: primitives, packed weights; freed by release() */
+    bool needs_x, needs_y; /* backward reads x (all inputs) or y: the plan keeps them until then */
+    size_t saved_bytes;    /* kept from forward to backward */
+    size_t scratch_bytes;  /* only during one call of forward or backward */
+    void *state;           /* the kernel's own: primitives, packed weights; freed by release() */
 
     /* Set by the plan before the first run, aligned to ATR_ALIGN. */
     void *saved, *scratch;
