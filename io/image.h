@@ -53,12 +53,13 @@ void atr_mask_free(atr_mask *mask);
 
 /* Class ids as an indexed PNG: ids [height,width] u8 with row stride in bytes; palette [256,3] RGB (see atr_palette_voc).
  * Writes into memory; *bytes is owned by the caller (atr_free). Deterministic. */
-atr_status atr_png_encode_indexed(const uint8_t *ids, int64_t width, int64_t height, const uint8_t palette[256][3],
-                                  void **bytes, size_t *size);
+atr_status atr_png_encode_indexed(const uint8_t *ids, int64_t width, int64_t height,
+                                  const uint8_t palette[256][3], void **bytes, size_t *size);
 /* channels 1 (grey), 3 (RGB) or 4 (RGBA), 8 bit. */
 atr_status atr_png_encode(const atr_image *image, void **bytes, size_t *size);
 /* 16-bit grey. */
-atr_status atr_png_encode_grey16(const uint16_t *values, int64_t width, int64_t height, void **bytes, size_t *size);
+atr_status atr_png_encode_grey16(const uint16_t *values, int64_t width, int64_t height, void **bytes,
+                                 size_t *size);
 /* JPEG, quality 1..100, channels 1 or 3. */
 atr_status atr_jpeg_encode(const atr_image *image, int quality, void **bytes, size_t *size);
 
