@@ -219,7 +219,7 @@ atr_status atr_h5_check_seal(const char *path)
     }
     ATR_TRY(hash_file(fd, path, length, skip, (int)count, &hash));
     if (hash != get_u64(seal + AT_HASH))
-        status = atr_fail(ATR_ERR_DATA, "%s is damaged (checksum): bytes changed after it was written", path);
+        status = atr_fail(ATR_ERR_DATA, "%s is damaged (checksum)", path);
 
 done:
     if (fd >= 0)
