@@ -8,7 +8,8 @@
 #include "dnn/model.h"
 #include "io/checkpoint.h"
 
-/* What everything that runs a network sets up, in this order: threads, back end, model (graph and parameters).
+/* What everything that runs a network sets up, in this order: threads, back end, model (graph and parameters). Pictures then
+ * go through apps/segmenter.h (evaluation, prediction, library: one way for all).
  *
  *     atr_session session = {0};
  *     ATR_TRY(atr_session_open(&options, NULL, &session));
