@@ -1,13 +1,13 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "io/image.h"
+#include "io/path.h"
 
-enum { MODE_NEW = 0666, NAMES_TRIED = 100 };
+enum { MODE_NEW = 0666 };
 
 static const size_t default_limit = (size_t)1 << 30;
 
@@ -93,79 +93,33 @@ static atr_status write_all(int file, const char *path, const uint8_t *bytes, si
         bytes += n;
         size -= (size_t)n;
     }
-    return fsync(file) == 0 ? ATR_OK : fail_errno("sync", path);
+    return ATR_OK;
 }
 
-/* A new file beside `path`, so that the rename stays within one file system; unlike mkstemp's it gets the user's umask. */
-static atr_status create_beside(const char *path, char **name, int *file)
+static atr_status write_new(const char *path, const void *bytes, size_t size)
 {
-    atr_status status = ATR_OK;
+    const int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, MODE_NEW);
 
-    for (int i = 0; i < NAMES_TRIED && *file < 0; i++) {
-        atr_free(*name);
-        ATR_TRY(atr_format(name, "%s.%ld.%d.tmp", path, (long)getpid(), i));
-        *file = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, MODE_NEW);
-        if (*file < 0 && errno != EEXIST)
-            break;
-    }
-    if (*file < 0)
-        status = fail_errno("create", *name);
-
-done:
-    if (status != ATR_OK) {
-        atr_free(*name);
-        *name = NULL;
-    }
-    return status;
-}
-
-/* After a rename the folder itself must reach the disk. Some file systems cannot sync folders: then it is as good as it gets. */
-static atr_status sync_folder(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *folder = NULL;
-    atr_status status = ATR_OK;
-
-    if (slash == NULL)
-        ATR_TRY(atr_strdup(".", &folder));
-    else
-        ATR_TRY(atr_format(&folder, "%.*s", (int)(slash - path + 1), path));
-    const int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file >= 0) {
-        fsync(file);
-        close(file);
-    }
-
-done:
-    atr_free(folder);
+    if (file < 0)
+        return fail_errno("create", path);
+    const atr_status status = write_all(file, path, bytes, size);
+    if (close(file) != 0 && status == ATR_OK) /* a full disk may show only here */
+        return fail_errno("write", path);
     return status;
 }
 
 atr_status atr_file_write(const char *path, const void *bytes, size_t size)
 {
     atr_status status = ATR_OK;
-    char *temporary = NULL;
-    int file = -1;
+    char *partial = NULL;
 
-    ATR_TRY(create_beside(path, &temporary, &file));
-    ATR_TRY(write_all(file, temporary, bytes, size));
-    const int closed = close(file);
-    file = -1;
-    if (closed != 0) {
-        status = fail_errno("write", temporary);
-        goto done;
-    }
-    if (rename(temporary, path) != 0) {
-        status = fail_errno("write", path);
-        goto done;
-    }
-    ATR_TRY(sync_folder(path));
+    ATR_TRY(atr_path_partial(path, &partial));
+    ATR_TRY(write_new(partial, bytes, size));
+    ATR_TRY(atr_path_replace(partial, path));
 
 done:
-    if (file >= 0)
-        close(file);
-    if (status != ATR_OK && temporary != NULL)
-        unlink(temporary);
-    atr_free(temporary);
+    if (status != ATR_OK && partial != NULL)
+        unlink(partial);
+    atr_free(partial);
     return status;
 }
