@@ -52,6 +52,22 @@ static atr_status format_args(char **out, const char *format, va_list args)
     return status;
 }
 
+/* Takes over what `finding` owns. */
+static atr_status append(atr_findings *findings, const atr_finding *finding)
+{
+    atr_status status = ATR_OK;
+
+    if (findings->count == findings->capacity) {
+        const int64_t capacity = findings->capacity == 0 ? 16 : 2 * findings->capacity;
+        ATR_TRY(atr_grow(findings->capacity, capacity, sizeof *findings->list, (void **)&findings->list));
+        findings->capacity = capacity;
+    }
+    findings->list[findings->count++] = *finding;
+
+done:
+    return status;
+}
+
 atr_status atr_findings_add(atr_findings *findings, const char *code, atr_severity severity,
                             const char *subject, const char *format, ...)
 {
@@ -66,12 +82,7 @@ atr_status atr_findings_add(atr_findings *findings, const char *code, atr_severi
         goto done;
     snprintf(fresh.code, sizeof fresh.code, "%s", code);
     ATR_TRY(atr_strdup(subject, &fresh.subject));
-    if (findings->count == findings->capacity) {
-        const int64_t capacity = findings->capacity == 0 ? 16 : 2 * findings->capacity;
-        ATR_TRY(atr_grow(findings->capacity, capacity, sizeof *findings->list, (void **)&findings->list));
-        findings->capacity = capacity;
-    }
-    findings->list[findings->count++] = fresh;
+    ATR_TRY(append(findings, &fresh));
     return ATR_OK;
 
 done:
@@ -101,6 +112,36 @@ atr_status atr_findings_item(atr_findings *findings, const char *format, ...)
 done:
     atr_free(text);
     return status;
+}
+
+atr_status atr_findings_move(atr_findings *findings, atr_findings *from)
+{
+    atr_status status = ATR_OK;
+    int64_t moved = 0;
+
+    for (; moved < from->count; moved++)
+        ATR_TRY(append(findings, &from->list[moved]));
+
+done:
+    if (moved > 0)
+        memmove(from->list, from->list + moved, (size_t)(from->count - moved) * sizeof *from->list);
+    from->count -= moved;
+    return status;
+}
+
+void atr_findings_drop(atr_findings *findings, const char *code)
+{
+    int64_t kept = 0;
+
+    for (int64_t i = 0; i < findings->count; i++) {
+        if (strcmp(findings->list[i].code, code) == 0)
+            finding_free(&findings->list[i]);
+        else
+            findings->list[kept++] = findings->list[i];
+    }
+    if (findings->count > 0)
+        memset(findings->list + kept, 0, (size_t)(findings->count - kept) * sizeof *findings->list);
+    findings->count = kept;
 }
 
 void atr_findings_be_strict(atr_findings *findings)

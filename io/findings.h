@@ -35,6 +35,12 @@ atr_status atr_findings_add(atr_findings *findings, const char *code, atr_severi
 atr_status atr_findings_item(atr_findings *findings, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Moves all findings of `from` behind those of `findings`. */
+atr_status atr_findings_move(atr_findings *findings, atr_findings *from);
+
+/* Forgets the findings of a code that a better one explains. */
+void atr_findings_drop(atr_findings *findings, const char *code);
+
 /* Warnings become errors. */
 void atr_findings_be_strict(atr_findings *findings);
 

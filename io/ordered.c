@@ -1,7 +1,6 @@
 #include "io/ordered.h"
 
 #include <pthread.h>
-#include <stdbool.h>
 #include <string.h>
 
 enum { AHEAD_PER_THREAD = 4, MOST_THREADS = 256 };
@@ -127,4 +126,12 @@ done:
     pthread_cond_destroy(&p.finished);
     pthread_mutex_destroy(&p.lock);
     return status;
+}
+
+atr_status atr_watch_say(const atr_watch *watch, const char *stage, int64_t done, int64_t total)
+{
+    if (watch == NULL || watch->say == NULL || watch->say(watch->user, stage, done, total))
+        return ATR_OK;
+    return atr_fail(ATR_ERR_STOPPED, "stopped while %s, after %lld of %lld", stage, (long long)done,
+                    (long long)total);
 }

@@ -1,7 +1,19 @@
 #ifndef ATR_IO_ORDERED_H
 #define ATR_IO_ORDERED_H
 
+#include <stdbool.h>
+
 #include "core/mem.h"
+
+/* Told now and then how far a long piece of work is ("checking", 120 of 367). Returning false stops the work
+ * (ATR_ERR_STOPPED). `say` may be NULL. Called on the thread that started the work. */
+typedef struct atr_watch {
+    bool (*say)(void *user, const char *stage, int64_t done, int64_t total);
+    void *user;
+} atr_watch;
+
+/* Says it; ATR_ERR_STOPPED where the listener wants an end. */
+atr_status atr_watch_say(const atr_watch *watch, const char *stage, int64_t done, int64_t total);
 
 /* Many independent pieces of work on several threads, their results taken one by one in order: what goes to disk does not
  * depend on the number of threads. */

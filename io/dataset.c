@@ -1,0 +1,316 @@
+#include "io/dataset.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/dataset_impl.h"
+#include "io/h5_guard.h"
+
+struct atr_dataset {
+    char *path;
+    int fd;
+    int64_t images_at, masks_at; /* where the bulk datasets start in the file */
+    atr_dataset_index index;
+    int64_t *members[ATR_SPLITS]; /* [member_count[split]] sample numbers */
+    int64_t member_count[ATR_SPLITS];
+};
+
+/* Whether the seal's place is still empty: the writer of this file did not come to its end. */
+static bool never_sealed(const char *path)
+{
+    uint8_t block[ATR_H5_USER_BLOCK];
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool empty = fd >= 0 && pread(fd, block, sizeof block, 0) == (ssize_t)sizeof block;
+
+    for (size_t i = 0; empty && i < sizeof block; i++)
+        empty = block[i] == 0;
+    if (fd >= 0)
+        close(fd);
+    return empty;
+}
+
+/* P01 with the numbers, if the file is a data set whose writer was stopped. */
+static atr_status tell_incomplete(const char *path)
+{
+    atr_status status = ATR_OK;
+    atr_h5 *file = NULL;
+    int64_t complete = 0, samples = 0, written = 0;
+
+    ATR_TRY(atr_h5_open(path, &file));
+    ATR_TRY(atr_h5_get_i64(file, "/", "complete", &complete));
+    ATR_TRY(atr_h5_get_i64(file, "/", "samples", &samples));
+    ATR_TRY(atr_h5_get_i64(file, "/", "written", &written));
+    if (complete == 0)
+        status = atr_fail(
+            ATR_ERR_DATA,
+            "P01 %s is not complete: the writer stopped after %lld of %lld samples. Run pack again; a "
+            "half pack is never read.",
+            path, (long long)written, (long long)samples);
+    else
+        status = atr_fail(
+            ATR_ERR_DATA,
+            "P01 %s is not complete: the writer stopped before the last step. Run pack again; a half "
+            "pack is never read.",
+            path);
+
+done:
+    atr_h5_destroy(file);
+    return status;
+}
+
+static atr_status read_index(atr_dataset *dataset)
+{
+    atr_status status = ATR_OK;
+    atr_h5 *file = NULL;
+    int64_t bytes = 0;
+
+    ATR_TRY(atr_h5_open(dataset->path, &file));
+    ATR_TRY(atr_dataset_index_read(file, &dataset->index));
+    ATR_TRY(atr_h5_place(file, ATR_DATASET_IMAGE_BYTES, &dataset->images_at, &bytes));
+    ATR_TRY(atr_h5_place(file, ATR_DATASET_MASK_BYTES, &dataset->masks_at, &bytes));
+
+done:
+    atr_h5_destroy(file);
+    return status;
+}
+
+static atr_status list_members(atr_dataset *dataset)
+{
+    atr_status status = ATR_OK;
+
+    for (int split = 0; split < ATR_SPLITS; split++) {
+        int64_t count = 0;
+        for (int64_t i = 0; i < dataset->index.count; i++)
+            count += dataset->index.splits[i] >> split & 1;
+        ATR_TRY(ATR_NEW(count, &dataset->members[split]));
+        for (int64_t i = 0; i < dataset->index.count; i++)
+            if (dataset->index.splits[i] >> split & 1)
+                dataset->members[split][dataset->member_count[split]++] = i;
+    }
+
+done:
+    return status;
+}
+
+atr_status atr_dataset_open(const char *path, atr_dataset **out)
+{
+    atr_status status = ATR_OK;
+    atr_dataset *dataset = NULL;
+
+    *out = NULL;
+    ATR_TRY(ATR_NEW(1, &dataset));
+    dataset->fd = -1;
+    ATR_TRY(atr_strdup(path, &dataset->path));
+    status = atr_h5_check_seal(path);
+    if (status == ATR_ERR_DATA && never_sealed(path))
+        status = tell_incomplete(path);
+    ATR_TRY(status);
+    ATR_TRY(read_index(dataset));
+    ATR_TRY(list_members(dataset));
+    dataset->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (dataset->fd < 0) {
+        status = atr_fail(ATR_ERR_IO, "%s: %s", path, strerror(errno));
+        goto done;
+    }
+    *out = dataset;
+    dataset = NULL;
+
+done:
+    atr_dataset_close(dataset);
+    return status;
+}
+
+void atr_dataset_close(atr_dataset *dataset)
+{
+    if (dataset == NULL)
+        return;
+    if (dataset->fd >= 0)
+        close(dataset->fd);
+    for (int split = 0; split < ATR_SPLITS; split++)
+        atr_free(dataset->members[split]);
+    atr_dataset_index_free(&dataset->index);
+    atr_free(dataset->path);
+    atr_free(dataset);
+}
+
+const char *atr_dataset_path(const atr_dataset *dataset)
+{
+    return dataset->path;
+}
+
+int64_t atr_dataset_count(const atr_dataset *dataset)
+{
+    return dataset->index.count;
+}
+
+atr_sample atr_dataset_sample(const atr_dataset *dataset, int64_t index)
+{
+    const atr_dataset_index *x = &dataset->index;
+
+    return (atr_sample){x->names[index], x->sizes[2 * index], x->sizes[2 * index + 1], x->splits[index],
+                        x->contents[index]};
+}
+
+int64_t atr_dataset_split(const atr_dataset *dataset, atr_split split, const int64_t **indices)
+{
+    *indices = dataset->members[split];
+    return dataset->member_count[split];
+}
+
+const atr_class_list *atr_dataset_classes(const atr_dataset *dataset)
+{
+    return &dataset->index.classes;
+}
+
+const uint8_t (*atr_dataset_palette(const atr_dataset *dataset))[3]
+{
+    return dataset->index.palette;
+}
+
+const atr_dataset_stats *atr_dataset_statistics(const atr_dataset *dataset)
+{
+    return &dataset->index.stats;
+}
+
+uint64_t atr_dataset_fingerprint(const atr_dataset *dataset)
+{
+    return dataset->index.fingerprint;
+}
+
+bool atr_dataset_applies_exif(const atr_dataset *dataset)
+{
+    return dataset->index.apply_exif;
+}
+
+static atr_status prefix_sample(const atr_dataset *dataset, int64_t index, atr_status status)
+{
+    return atr_fail_prefix(status, "%s sample %lld '%s'", dataset->path, (long long)index,
+                           dataset->index.names[index]);
+}
+
+/* `count` bytes at `offset` of the file. */
+static atr_status read_exactly(int fd, int64_t offset, uint8_t *bytes, size_t count)
+{
+    size_t have = 0;
+
+    while (have < count) {
+        const ssize_t got = pread(fd, bytes + have, count - have, (off_t)(offset + (int64_t)have));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return atr_fail(ATR_ERR_IO, "read error: %s", strerror(errno));
+        if (got == 0)
+            return atr_fail(ATR_ERR_DATA, "the file ends too early");
+        have += (size_t)got;
+    }
+    return ATR_OK;
+}
+
+/* One piece of a bulk dataset that starts at `base`, its checksum compared. */
+static atr_status read_piece(const atr_dataset *dataset, int64_t base, const int64_t *at, uint64_t sum,
+                             void **bytes, size_t *size)
+{
+    atr_status status = ATR_OK;
+    void *piece = NULL;
+
+    *bytes = NULL;
+    *size = (size_t)(at[1] - at[0]);
+    ATR_TRY(atr_alloc((int64_t)*size, 1, &piece));
+    ATR_TRY(read_exactly(dataset->fd, base + at[0], piece, *size));
+    if (atr_hash64(piece, *size, 0) != sum) {
+        status = atr_fail(ATR_ERR_DATA,
+                          "its bytes have changed since it was packed (checksum): copy the file again, "
+                          "or pack again");
+        goto done;
+    }
+    *bytes = piece;
+    piece = NULL;
+
+done:
+    atr_free(piece);
+    return status;
+}
+
+atr_status atr_dataset_read_file(const atr_dataset *dataset, int64_t index, void **bytes, size_t *size)
+{
+    const atr_dataset_index *x = &dataset->index;
+
+    return prefix_sample(
+        dataset, index,
+        read_piece(dataset, dataset->images_at, &x->image_at[index], x->image_sums[index], bytes, size));
+}
+
+static atr_status decode_image(const atr_dataset *dataset, int64_t index, const void *bytes, size_t size,
+                               atr_image *out)
+{
+    const int64_t *wanted = &dataset->index.sizes[2 * index];
+    const atr_status status = atr_image_decode_rgb(bytes, size, dataset->index.apply_exif, out);
+
+    if (status != ATR_OK)
+        return status;
+    if (out->width == wanted[0] && out->height == wanted[1])
+        return ATR_OK;
+    const int64_t width = out->width, height = out->height;
+    atr_image_free(out);
+    return atr_fail(ATR_ERR_DATA, "the picture is %lldx%lld, the index says %lldx%lld", (long long)width,
+                    (long long)height, (long long)wanted[0], (long long)wanted[1]);
+}
+
+atr_status atr_dataset_read_image(const atr_dataset *dataset, int64_t index, atr_image *out)
+{
+    atr_status status = ATR_OK;
+    void *bytes = NULL;
+    size_t size = 0;
+
+    *out = (atr_image){0};
+    ATR_TRY(atr_dataset_read_file(dataset, index, &bytes, &size));
+    ATR_TRY(prefix_sample(dataset, index, decode_image(dataset, index, bytes, size, out)));
+
+done:
+    atr_free(bytes);
+    return status;
+}
+
+static atr_status decode_mask(const atr_dataset *dataset, int64_t index, const void *bytes, size_t size,
+                              uint8_t *ids)
+{
+    const int64_t width = dataset->index.sizes[2 * index], height = dataset->index.sizes[2 * index + 1];
+    const int64_t classes = dataset->index.classes.count;
+    atr_mask mask = {0};
+    atr_status status = atr_mask_decode(bytes, size, &mask);
+
+    if (status == ATR_OK && (mask.width != width || mask.height != height))
+        status = atr_fail(ATR_ERR_DATA, "the mask is %lldx%lld, the index says %lldx%lld",
+                          (long long)mask.width, (long long)mask.height, (long long)width, (long long)height);
+    for (int64_t i = 0; status == ATR_OK && i < width * height; i++) {
+        if (mask.values[i] >= classes && mask.values[i] != ATR_IGNORE)
+            status = atr_fail(ATR_ERR_DATA, "the mask holds %d, there are %lld classes", mask.values[i],
+                              (long long)classes);
+        ids[i] = (uint8_t)mask.values[i];
+    }
+    atr_mask_free(&mask);
+    return status;
+}
+
+atr_status atr_dataset_read_mask(const atr_dataset *dataset, int64_t index, uint8_t **ids)
+{
+    const atr_dataset_index *x = &dataset->index;
+    atr_status status = ATR_OK;
+    void *bytes = NULL;
+    size_t size = 0;
+
+    *ids = NULL;
+    ATR_TRY(read_piece(dataset, dataset->masks_at, &x->mask_at[index], x->mask_sums[index], &bytes, &size));
+    ATR_TRY(ATR_NEW(x->sizes[2 * index] * x->sizes[2 * index + 1], ids));
+    ATR_TRY(decode_mask(dataset, index, bytes, size, *ids));
+
+done:
+    atr_free(bytes);
+    if (status != ATR_OK) {
+        atr_free(*ids);
+        *ids = NULL;
+    }
+    return prefix_sample(dataset, index, status);
+}
