@@ -20,6 +20,8 @@ typedef struct atr_command {
 
 int atr_cmd_train(int argc, char **argv);
 int atr_cmd_eval(int argc, char **argv);
+int atr_cmd_predict(int argc, char **argv);
+int atr_cmd_import(int argc, char **argv);
 int atr_cmd_sample(int argc, char **argv);
 
 #endif

@@ -8,6 +8,8 @@ static const atr_command commands[] = {
     {"sample", atr_cmd_sample, "draw a small data set of shapes: DIR"},
     {"train", atr_cmd_train, "train a network: DATA.h5 -o RUN"},
     {"eval", atr_cmd_eval, "score a network on a split: MODEL.h5 DATA.h5 -o DIR"},
+    {"predict", atr_cmd_predict, "segment pictures: MODEL.h5 INPUT... -o DIR"},
+    {"import", atr_cmd_import, "PyTorch weights to a model: WEIGHTS -o MODEL.h5"},
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
