@@ -1,0 +1,106 @@
+/* libatrous: the public functions over session and segmenter. */
+#include <atrous/atrous.h>
+
+#include <pthread.h>
+#include <string.h>
+
+#include "apps/segmenter.h"
+#include "apps/session.h"
+
+struct atrous_model {
+    atr_session session;
+    atr_segmenter *segmenter;
+    pthread_mutex_t lock;
+};
+
+static atr_status choose_fit(const atrous_settings *settings, const atr_model_info *info, atr_fit_mode *out)
+{
+    static const atr_fit_mode modes[] = {[ATROUS_FIT_LETTERBOX] = ATR_RUN_LETTERBOX,
+                                         [ATROUS_FIT_STRETCH] = ATR_RUN_STRETCH,
+                                         [ATROUS_FIT_NONE] = ATR_RUN_NONE};
+
+    if (settings->fit == ATROUS_FIT_MODEL)
+        return atr_fit_mode_parse(info->fit, out);
+    if ((unsigned)settings->fit >= sizeof modes / sizeof modes[0])
+        return atr_fail(ATR_ERR_USAGE, "%d is no way to fit a picture", (int)settings->fit);
+    *out = modes[settings->fit];
+    return ATR_OK;
+}
+
+int atrous_open(const char *path, const atrous_settings *settings, atrous_model **model)
+{
+    const atrous_settings chosen = settings != NULL ? *settings : (atrous_settings){0};
+    atr_status status = ATR_OK;
+    atrous_model *m = NULL;
+    atr_fit_mode fit = ATR_RUN_LETTERBOX;
+
+    *model = NULL;
+    if (path == NULL || chosen.threads < 0 || chosen.height < 0 || chosen.width < 0)
+        return (int)atr_fail(ATR_ERR_USAGE, "atrous_open: no path, or a negative setting");
+    ATR_TRY(ATR_NEW(1, &m));
+    pthread_mutex_init(&m->lock, NULL);
+    ATR_TRY(atr_session_open(&(atr_session_options){"auto", chosen.threads}, NULL, &m->session));
+    ATR_TRY(atr_session_load(&m->session, path));
+    ATR_TRY(choose_fit(&chosen, &m->session.info, &fit));
+    ATR_TRY(atr_segmenter_create(&m->session.info, m->session.graph, m->session.params, m->session.backend,
+                                 fit, chosen.height, chosen.width, &m->segmenter));
+    *model = m;
+    m = NULL;
+done:
+    atrous_close(m);
+    return (int)status;
+}
+
+void atrous_close(atrous_model *model)
+{
+    if (model == NULL)
+        return;
+    atr_segmenter_destroy(model->segmenter);
+    atr_session_close(&model->session);
+    pthread_mutex_destroy(&model->lock);
+    atr_free(model);
+}
+
+int atrous_class_count(const atrous_model *model)
+{
+    return (int)model->session.info.classes;
+}
+
+const char *atrous_class_name(const atrous_model *model, int class_id)
+{
+    if (class_id < 0 || class_id >= model->session.info.classes)
+        return NULL;
+    return model->session.info.class_names[class_id];
+}
+
+void atrous_class_colour(const atrous_model *model, int class_id, uint8_t rgb[3])
+{
+    memcpy(rgb, model->session.info.palette[class_id & 255], 3);
+}
+
+int atrous_segment(atrous_model *model, const atrous_picture *picture, uint8_t *ids, float *probabilities)
+{
+    atr_status status = ATR_OK;
+
+    if (picture->pixels == NULL || picture->width < 1 || picture->height < 1 ||
+        picture->width > ATR_IMAGE_MAX_PIXELS / picture->height)
+        return (int)atr_fail(ATR_ERR_USAGE, "atrous_segment: no pixels, or a size of %dx%d", picture->width,
+                             picture->height);
+    /* The segmenter only reads pixels; an atr_image owns them elsewhere, hence its plain pointer. */
+    const atr_image image = {picture->width, picture->height, 3, (uint8_t *)(uintptr_t)picture->pixels};
+    pthread_mutex_lock(&model->lock);
+    status = atr_segmenter_run(model->segmenter, &image,
+                               &(atr_segmentation){.ids = ids, .probabilities = probabilities});
+    pthread_mutex_unlock(&model->lock);
+    return (int)status;
+}
+
+const char *atrous_message(void)
+{
+    return atr_status_message();
+}
+
+const char *atrous_version(void)
+{
+    return ATR_VERSION;
+}
