@@ -1,0 +1,43 @@
+#!/bin/sh
+# What `cmake --install` gives is whole and may be moved: the program runs there, and the manual's C example, built with
+# nothing but pkg-config, labels a picture with a network that the installed program made.
+set -eu
+
+[ -e "$ATR_BUILD_DIR/apps/libatrous.so" ] || { echo 'skipped: this build has no libatrous'; exit 77; }
+[ -z "$ATR_SANITIZE" ] || { echo 'skipped: a plain example cannot be linked with a sanitized library'; exit 77; }
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+prefix=$work/moved
+
+fail()
+{
+    printf '%s\n' "$*"
+    exit 1
+}
+
+cmake --install "$ATR_BUILD_DIR" --prefix "$work/first" >"$work/install.log" || { cat "$work/install.log"; exit 1; }
+mv "$work/first" "$prefix"
+
+# Every library is found, and none in the build folder.
+for file in "$prefix/bin/atrous" "$prefix/lib/libatrous.so"; do
+    libraries=$(ldd "$file")
+    case $libraries in
+    *"not found"* | *"$ATR_BUILD_DIR"* | *build/deps*) fail "$file: $libraries" ;;
+    esac
+done
+case $(ldd "$prefix/lib/libatrous.so") in *libmpi*) fail 'libatrous needs MPI' ;; esac
+
+# Only what the header declares can be seen from outside.
+hidden=$(nm -D --defined-only "$prefix/lib/libatrous.so" | awk '$2 ~ /[TDBR]/ && $3 !~ /^atrous_|^_/ { print $3 }')
+[ -z "$hidden" ] || fail "libatrous shows more than its header: $hidden"
+
+cd "$work"
+"$prefix/bin/atrous" sample shapes --count 4 --val 0.5 --width 64 --height 48 >/dev/null
+"$prefix/bin/atrous" pack shapes -o shapes.h5 --classes shapes/classes.txt >/dev/null
+"$prefix/bin/atrous" train shapes.h5 -o run --size 64 --batch 2 --max-steps 1 --eval-period 0 >/dev/null
+
+PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+export PKG_CONFIG_PATH
+cc -Wall -Wextra -Werror "$ATR_SOURCE_DIR/docs/examples/predict.c" $(pkg-config --cflags --libs atrous) -o predict
+./predict run/last.h5
