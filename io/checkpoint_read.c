@@ -94,6 +94,7 @@ static atr_status read_info(const atr_h5 *file, atr_model_info *info)
         info->scale[c] = 1; /* so that the counts can be checked before the tables are read */
     ATR_TRY(atr_model_info_check(info, ATR_ERR_DATA));
     ATR_TRY(read_class_names(file, info));
+    memset(info->scale, 0, sizeof info->scale);
     ATR_TRY(read_tables(file, info));
     ATR_TRY(atr_model_info_check(info, ATR_ERR_DATA));
 
