@@ -392,39 +392,48 @@ int64_t atr_options_find(const atr_options *options, const char *name)
     return -1;
 }
 
+/* Which row a user who wrote `name` may have meant; NULL: none is near. */
+static atr_status suggest(const atr_options *options, const char *name, bool flags_only, bool recipe,
+                          const char **out)
+{
+    const char **names = NULL;
+    int64_t count = 0;
+    const atr_status status = ATR_NEW(options->count + 1, &names);
+
+    if (status != ATR_OK)
+        return status;
+    for (int64_t i = 0; i < options->count; i++) {
+        const atr_option *row = options->slots[i].row;
+        if ((!flags_only || row->kind == ATR_OPTION_FLAG) && (!recipe || !row->once))
+            names[count++] = row->name;
+    }
+    if (!flags_only && !recipe)
+        names[count++] = "help";
+    *out = atr_did_you_mean(name, names, count);
+    atr_free(names);
+    return ATR_OK;
+}
+
 atr_status atr_options_unknown(const atr_options *options, const char *name, atr_option_origin origin)
 {
     const bool recipe = origin == ATR_FROM_RECIPE;
-    const char *dashes = recipe ? "" : "--", *near = NULL, *no = "";
-    const char **names = NULL;
+    const char *dashes = recipe ? "" : "--", *kind = recipe ? "key" : "option", *no = "", *near = NULL;
     char shown[SHOWN_BYTES];
-    int64_t count = 0;
     atr_status status = ATR_OK;
 
-    ATR_TRY(ATR_NEW(options->count + 1, &names));
-    for (int64_t i = 0; i < options->count; i++)
-        if (!recipe || !options->slots[i].row->once)
-            names[count++] = options->slots[i].row->name;
-    if (!recipe)
-        names[count++] = "help";
-    near = atr_did_you_mean(name, names, count);
-    if (near == NULL && !recipe && strncmp(name, "no-", 3) == 0) {
-        count = 0;
-        for (int64_t i = 0; i < options->count; i++)
-            if (options->slots[i].row->kind == ATR_OPTION_FLAG)
-                names[count++] = options->slots[i].row->name;
-        near = atr_did_you_mean(name + 3, names, count);
-        no = "no-";
+    if (!recipe && strncmp(name, "no-", 3) == 0) {
+        ATR_TRY(suggest(options, name + 3, true, false, &near));
+        no = near != NULL ? "no-" : "";
     }
+    if (near == NULL)
+        ATR_TRY(suggest(options, name, false, recipe, &near));
     atr_printable(name, shown, sizeof shown);
     if (near != NULL)
-        status = atr_fail(ATR_ERR_USAGE, "unknown %s %s%s: did you mean %s%s%s?", recipe ? "key" : "option",
-                          dashes, shown, dashes, no, near);
-    else
-        status = atr_fail(ATR_ERR_USAGE, "unknown %s %s%s%s", recipe ? "key" : "option", dashes, shown,
-                          recipe ? "" : " (--help lists all options)");
+        return atr_fail(ATR_ERR_USAGE, "unknown %s %s%s: did you mean %s%s%s?", kind, dashes, shown, dashes,
+                        no, near);
+    return atr_fail(ATR_ERR_USAGE, "unknown %s %s%s%s", kind, dashes, shown,
+                    recipe ? "" : " (--help lists all options)");
 done:
-    atr_free(names);
     return status;
 }
 

@@ -41,6 +41,10 @@ bool atr_parse_real(const char *text, double *out)
 
 char *atr_real_text(double value, char *text)
 {
+    if (value == rint(value) && fabs(value) < 1e15) { /* 1000 rather than 1e+03 */
+        snprintf(text, ATR_REAL_TEXT_BYTES, "%.0f", value);
+        return text;
+    }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, ATR_REAL_TEXT_BYTES, "%.*g", digits, value);
         if (strtod(text, NULL) == value)
@@ -118,18 +122,19 @@ static bool is_part(const char *word, const char *name)
             (name[n - w - 1] == '-' && strcasecmp(word, name + n - w) == 0));
 }
 
+/* Scores are doubled distances, so that a part of a name (1) comes before a slip (2 or more). */
 const char *atr_did_you_mean(const char *word, const char *const *names, int64_t count)
 {
     const int length = (int)strnlen(word, WORD_LETTERS + 1);
+    const int most = length <= 2 ? 1 : length / 3 + 1; /* as far as slips of the fingers go */
     const char *nearest = NULL;
-    int least = length <= 2 ? 1 : length / 3 + 1; /* as far as a slip of the fingers goes */
+    int least = 2 * most + 1;
 
     for (int64_t i = 0; i < count; i++) {
-        int distance = atr_edit_distance(word, names[i]);
-        if (distance > 1 && is_part(word, names[i]))
-            distance = 1;
-        if (distance < length && (distance < least || (distance == least && nearest == NULL))) {
-            least = distance;
+        const int distance = atr_edit_distance(word, names[i]);
+        const int score = distance > 0 && is_part(word, names[i]) ? 1 : 2 * distance;
+        if (score < least && (score == 1 || distance < length)) {
+            least = score;
             nearest = names[i];
         }
     }
