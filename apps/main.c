@@ -10,6 +10,7 @@ static const atr_command commands[] = {
     {"eval", atr_cmd_eval, "score a network on a split: MODEL.h5 DATA.h5 -o DIR"},
     {"predict", atr_cmd_predict, "segment pictures: MODEL.h5 INPUT... -o DIR"},
     {"import", atr_cmd_import, "PyTorch weights to a model: WEIGHTS -o MODEL.h5"},
+    {"bench", atr_cmd_bench, "time prediction or training on this machine"},
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
