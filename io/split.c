@@ -55,7 +55,7 @@ static atr_status parse_shares(const char *text, double *below)
         more = at[length] == ':';
         at += length + (more ? 1 : 0);
     }
-    if (count < 2 || share[ATR_TRAIN] <= 0)
+    if (count < 2 || share[ATR_SPLIT_TRAIN] <= 0)
         return atr_fail(ATR_ERR_USAGE, "--split %s: give train:val or train:val:test, such as 0.9:0.1", text);
     double sum = 0;
     for (int i = 0; i < ATR_SPLITS; i++) {
@@ -123,5 +123,5 @@ atr_split atr_split_of(const atr_split_rule *rule, const char *name)
         if (draw < rule->below[i])
             return (atr_split)i;
     /* The last share that is not empty: rounding must not invent a test part. */
-    return rule->below[ATR_VAL] < 1 ? ATR_TEST : ATR_VAL;
+    return rule->below[ATR_SPLIT_VAL] < 1 ? ATR_SPLIT_TEST : ATR_SPLIT_VAL;
 }

@@ -7,7 +7,7 @@
 
 enum { ATR_SPLITS = 3 };
 
-typedef enum atr_split { ATR_TRAIN, ATR_VAL, ATR_TEST } atr_split;
+typedef enum atr_split { ATR_SPLIT_TRAIN, ATR_SPLIT_VAL, ATR_SPLIT_TEST } atr_split;
 
 /* "train", "val", "test". */
 const char *atr_split_name(atr_split split);

@@ -224,11 +224,11 @@ static atr_status split_by_lists(scan *s)
     atr_status status = ATR_OK;
     bool train = false, val = false, test = false, both = false;
 
-    ATR_TRY(read_split_list(s, "train", 1 << ATR_TRAIN, 0, &train));
-    ATR_TRY(read_split_list(s, "val", 1 << ATR_VAL, 0, &val));
-    ATR_TRY(read_split_list(s, "test", 1 << ATR_TEST, 0, &test));
+    ATR_TRY(read_split_list(s, "train", 1 << ATR_SPLIT_TRAIN, 0, &train));
+    ATR_TRY(read_split_list(s, "val", 1 << ATR_SPLIT_VAL, 0, &val));
+    ATR_TRY(read_split_list(s, "test", 1 << ATR_SPLIT_TEST, 0, &test));
     if (!train) /* what trainval names beyond val is for training */
-        ATR_TRY(read_split_list(s, "trainval", 1 << ATR_TRAIN, 1 << ATR_VAL, &both));
+        ATR_TRY(read_split_list(s, "trainval", 1 << ATR_SPLIT_TRAIN, 1 << ATR_SPLIT_VAL, &both));
     if (!train && !val && !test && !both)
         status = atr_fail(
             ATR_ERR_USAGE,
