@@ -1,0 +1,115 @@
+#include "io/pack.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "io/pack_impl.h"
+#include "io/path.h"
+
+static atr_status check_config(const atr_pack_config *config)
+{
+    if (config->group_regex != NULL && config->split == NULL)
+        return atr_fail(ATR_ERR_USAGE,
+                        "--group-regex works with --split only; lists already say where each name goes");
+    if (atr_path_is_folder(config->output))
+        return atr_fail(ATR_ERR_USAGE, "%s: a folder; name the file to write, such as %s/data.h5",
+                        config->output, config->output);
+    if (atr_path_exists(config->output) && !config->force)
+        return atr_fail(ATR_ERR_USAGE, "%s: exists; give --force to replace it, or another name",
+                        config->output);
+    return ATR_OK;
+}
+
+static atr_status find_samples(atr_pack_job *job)
+{
+    const atr_pack_config *config = job->config;
+    atr_voc_config voc = {.source = config->source, .missing = config->missing};
+    atr_status status = ATR_OK;
+    atr_split_rule *rule = NULL;
+
+    if (config->split != NULL)
+        ATR_TRY(atr_split_rule_create(config->split, config->group_regex, config->seed, &rule));
+    voc.rule = rule;
+    ATR_TRY(atr_voc_scan(&voc, job->findings, &job->voc));
+
+done:
+    atr_split_rule_destroy(rule);
+    return status;
+}
+
+/* Sets up the index: its arrays, classes and palette. */
+static atr_status prepare_index(atr_pack_job *job)
+{
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_dataset_index_create(job->voc.count, &job->index));
+    atr_palette_voc(job->index.palette);
+    job->index.apply_exif = job->config->exif == ATR_EXIF_APPLY;
+
+done:
+    return status;
+}
+
+/* Ends with ATR_ERR_DATA if there is an error among the findings. */
+static atr_status refuse_errors(const atr_pack_job *job)
+{
+    const int64_t errors = atr_findings_of_severity(job->findings, ATR_ERROR);
+
+    if (errors == 0 && job->voc.count > 0)
+        return ATR_OK;
+    if (errors == 0)
+        return atr_fail(ATR_ERR_DATA, "%s: no picture with a mask is left; nothing is written",
+                        job->voc.root);
+    return atr_fail(ATR_ERR_DATA, "%lld finding%s must be repaired first; %s is not written",
+                    (long long)errors, errors == 1 ? "" : "s", job->config->output);
+}
+
+static void summarise(const atr_pack_job *job, atr_pack_result *result)
+{
+    result->samples = job->index.count;
+    result->unlisted = job->voc.unlisted;
+    for (int64_t i = 0; i < job->index.count; i++)
+        for (int split = 0; split < ATR_SPLITS; split++)
+            result->members[split] += job->index.splits[i] >> split & 1;
+}
+
+static void job_free(atr_pack_job *job)
+{
+    if (job->spool >= 0)
+        close(job->spool);
+    job->index.classes = (atr_class_list){0}; /* borrowed from job->classes */
+    atr_dataset_index_free(&job->index);
+    atr_voc_free(&job->voc);
+    atr_class_list_free(&job->classes);
+    atr_free(job->map);
+}
+
+atr_status atr_pack(const atr_pack_config *config, const atr_watch *watch, atr_findings *findings,
+                    atr_pack_result *result)
+{
+    atr_status status = ATR_OK;
+    atr_pack_job job = {.config = config, .watch = watch, .findings = findings, .spool = -1};
+
+    *result = (atr_pack_result){0};
+    ATR_TRY(check_config(config));
+    ATR_TRY(atr_class_list_read(config->classes, &job.classes));
+    ATR_TRY(ATR_NEW(1, &job.map));
+    ATR_TRY(atr_label_map_build(&job.classes, &config->labels, job.map));
+    ATR_TRY(find_samples(&job));
+    ATR_TRY(prepare_index(&job));
+    ATR_TRY(atr_pack_gate(&job));
+    if (job.index.count > 0)
+        ATR_TRY(atr_pack_judge(&job));
+    if (config->strict)
+        atr_findings_be_strict(findings);
+    summarise(&job, result);
+    ATR_TRY(refuse_errors(&job));
+    atr_pack_moments(&job);
+    job.index.classes = job.classes;
+    job.index.fingerprint = atr_dataset_index_fingerprint(&job.index);
+    ATR_TRY(atr_pack_write(&job, &result->bytes));
+
+done:
+    job_free(&job);
+    return status;
+}

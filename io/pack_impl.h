@@ -1,0 +1,52 @@
+#ifndef ATR_IO_PACK_IMPL_H
+#define ATR_IO_PACK_IMPL_H
+
+#include "io/dataset_impl.h"
+#include "io/pack.h"
+
+/* The work under way: filled by the gate, judged, written. */
+typedef struct atr_pack_job {
+    const atr_pack_config *config;
+    const atr_watch *watch;
+    atr_findings *findings;
+    atr_class_list classes;
+    atr_label_map *map;
+    atr_voc voc;
+    atr_dataset_index index; /* of voc.samples, in their order */
+    int spool;               /* file without a name that holds the encoded masks, -1: none */
+    int64_t binary_masks;    /* masks that hold nothing but 0 and 255 */
+    int64_t masks_255;       /* masks that hold 255 */
+    int64_t masks_seen;      /* masks that could be read */
+    double sum[ATR_SPLITS][3], square[ATR_SPLITS][3], pixels[ATR_SPLITS]; /* of pictures, for mean and std */
+} atr_pack_job;
+
+/* Looks at every pair on config->threads threads; fills index, spool and sums, adds the findings that concern one file. */
+atr_status atr_pack_gate(atr_pack_job *job);
+
+/* Adds the findings that concern the set as a whole: L01, L08, L09, F04. */
+atr_status atr_pack_judge(atr_pack_job *job);
+
+/* Mean and standard deviation from the sums. */
+void atr_pack_moments(atr_pack_job *job);
+
+/* Writes the file from index, spool and the pictures. */
+atr_status atr_pack_write(atr_pack_job *job, int64_t *bytes);
+
+/* What one pair came to; made on any thread, taken in order. */
+typedef struct atr_pack_look {
+    atr_findings *findings;
+    bool mask_read;
+    int64_t width, height; /* after orientation */
+    int64_t image_bytes;
+    uint64_t image_sum, content;
+    double sum[3], square[3]; /* over the picture's pixels, R, G, B */
+    atr_label_scan scan;
+    void *mask_png; /* class ids, encoded */
+    size_t mask_bytes;
+} atr_pack_look;
+
+/* Looks at sample `index`. */
+atr_status atr_pack_look_at(const atr_pack_job *job, int64_t index, atr_pack_look **out);
+void atr_pack_look_free(atr_pack_look *look);
+
+#endif

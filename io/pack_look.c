@@ -1,0 +1,271 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "io/h5.h"
+#include "io/pack_impl.h"
+#include "io/path.h"
+
+/* One picture and its mask: everything that can be said without the others. */
+
+enum { FILE_LIMIT = 1 << 30 };
+
+void atr_pack_look_free(atr_pack_look *look)
+{
+    if (look == NULL)
+        return;
+    atr_findings_destroy(look->findings);
+    atr_free(look->mask_png);
+    atr_free(look);
+}
+
+/* A file that cannot be read or decoded is a finding with the message of whoever saw it. */
+static atr_status file_fault(atr_pack_look *look, const char *path, atr_status status)
+{
+    if (status == ATR_ERR_MEMORY)
+        return status;
+    return atr_findings_add(look->findings, "F01", ATR_ERROR, path, "cannot be read: %s",
+                            atr_status_message());
+}
+
+static void add_moments(const atr_image *image, atr_pack_look *look)
+{
+    const int64_t count = image->width * image->height;
+    uint64_t sum[3] = {0}, square[3] = {0};
+
+    for (int64_t i = 0; i < count; i++)
+        for (int c = 0; c < 3; c++) {
+            const uint64_t value = image->pixels[3 * i + c];
+            sum[c] += value;
+            square[c] += value * value;
+        }
+    for (int c = 0; c < 3; c++) {
+        look->sum[c] = (double)sum[c];
+        look->square[c] = (double)square[c];
+    }
+}
+
+/* Reads and decodes the picture; `info` keeps format and orientation. `*good` says whether that went well. */
+static atr_status look_at_image(const atr_pack_job *job, const char *path, atr_pack_look *look,
+                                atr_image_info *info, bool *good)
+{
+    const bool apply = job->config->exif == ATR_EXIF_APPLY;
+    atr_status status = ATR_OK;
+    atr_image image = {0};
+    void *bytes = NULL;
+    size_t size = 0;
+
+    *good = false;
+    status = atr_file_read(path, FILE_LIMIT, &bytes, &size);
+    if (status == ATR_OK)
+        status = atr_image_probe(bytes, size, info);
+    if (status == ATR_OK)
+        status = atr_image_decode_rgb(bytes, size, apply, &image);
+    if (status != ATR_OK) {
+        status = file_fault(look, path, status);
+        goto done;
+    }
+    look->width = image.width;
+    look->height = image.height;
+    look->image_bytes = (int64_t)size;
+    look->image_sum = atr_hash64(bytes, size, 0);
+    look->content = atr_image_content(&image);
+    add_moments(&image, look);
+    *good = true;
+
+done:
+    atr_image_free(&image);
+    atr_free(bytes);
+    return status;
+}
+
+/* L05 where a picture carries an orientation and nobody said what to do with it, or it was the wrong thing. */
+static atr_status orientation_fault(const atr_pack_job *job, const atr_voc_sample *sample,
+                                    atr_pack_look *look, const atr_image_info *info, const atr_mask *mask)
+{
+    const bool turns = info->orientation >= 5; /* swaps the sides */
+    const bool fits_stored = mask->width == info->width && mask->height == info->height;
+    const bool fits_turned = turns ? mask->width == info->height && mask->height == info->width : fits_stored;
+    const char *advice = "With neither --exif=apply nor --exif=ignore the pair fits: pair refused.";
+
+    if (fits_stored && fits_turned)
+        advice = "The size does not tell what the mask was drawn on: --exif=apply if on the picture as "
+                 "viewers show it, "
+                 "--exif=ignore if on the pixels as stored. A wrong guess would train on shifted labels.";
+    else if (fits_turned)
+        advice = "With --exif=apply the pair fits.";
+    else if (fits_stored)
+        advice = "With --exif=ignore the pair fits.";
+    if ((job->config->exif == ATR_EXIF_APPLY && fits_turned) ||
+        (job->config->exif == ATR_EXIF_IGNORE && fits_stored))
+        return ATR_OK;
+    return atr_findings_add(look->findings, "L05", ATR_ERROR, sample->image,
+                            "image %lldx%lld, mask %lldx%lld: the photo carries EXIF orientation %d.\n%s",
+                            (long long)info->width, (long long)info->height, (long long)mask->width,
+                            (long long)mask->height, info->orientation, advice);
+}
+
+/* L05: sizes that do not fit each other. */
+static atr_status check_sizes(const atr_pack_job *job, const atr_voc_sample *sample, atr_pack_look *look,
+                              const atr_image_info *info, const atr_mask *mask)
+{
+    if (info->orientation != 1)
+        return orientation_fault(job, sample, look, info, mask);
+    if (mask->width == info->width && mask->height == info->height)
+        return ATR_OK;
+    const bool swapped = mask->width == info->height && mask->height == info->width;
+    return atr_findings_add(
+        look->findings, "L05", ATR_ERROR, sample->image,
+        "image %lldx%lld, mask %lldx%lld: sizes differ and no EXIF orientation explains it.\n%s "
+        "Pair refused: labels would lie beside their objects.",
+        (long long)info->width, (long long)info->height, (long long)mask->width, (long long)mask->height,
+        swapped ? "One of the two seems to be turned by 90 degrees; turn it back."
+                : "Export the mask at the picture's size.");
+}
+
+/* L04: values that come from compression or interpolation. */
+static atr_status lossy_fault(const char *path, bool jpeg, const atr_label_scan *scan, atr_findings *findings)
+{
+    const double between =
+        scan->odd_pixels == 0 ? 0 : 100.0 * (double)scan->odd_between / (double)scan->odd_pixels;
+    char edges[128] = "";
+
+    if (scan->odd_pixels > 0)
+        snprintf(edges, sizeof edges, ", %.0f %% of the %lld odd ones blended between neighbours within 2 px",
+                 between, (long long)scan->odd_pixels);
+    return atr_findings_add(
+        findings, "L04", ATR_ERROR, path,
+        "masks must be lossless. %lld different values%s: %s.\nThe blended values would train as "
+        "other classes along every edge. Export as PNG, nearest neighbour.",
+        (long long)scan->values, edges,
+        jpeg ? "saved as JPEG" : "saved as JPEG once or resized with interpolation");
+}
+
+/* L02: a value that is neither class nor ignore. */
+static atr_status odd_fault(const atr_class_list *classes, const char *path, const atr_label_scan *scan,
+                            atr_findings *findings)
+{
+    char others[64] = "", repair[256];
+    const long long value = scan->worst, count = classes->count;
+
+    if (scan->odd_values > 1)
+        snprintf(others, sizeof others, " (and %lld more such values)", (long long)scan->odd_values - 1);
+    if (value == ATR_IGNORE)
+        snprintf(repair, sizeof repair,
+                 "If it means \"ignore\": pack --ignore 255 (more values with commas).");
+    else
+        snprintf(repair, sizeof repair,
+                 "Either the list is short (background counts as class 0) or the mask uses another "
+                 "numbering: pack "
+                 "--map %lld=CLASS. If it means \"not labelled\": pack --ignore %lld,255.",
+                 value, value);
+    return atr_findings_add(
+        findings, "L02", ATR_ERROR, path,
+        "value %lld at (x=%lld, y=%lld), %lld pixels%s; the class list has %lld names (0..%lld).\n%s", value,
+        (long long)scan->worst_x, (long long)scan->worst_y, (long long)scan->worst_pixels, others, count,
+        count - 1, repair);
+}
+
+/* L03: colours instead of numbers. */
+static atr_status colour_fault(const char *path, const atr_image_info *info, atr_findings *findings)
+{
+    const char *kind = info->channels == 2   ? "a grey mask with an alpha channel"
+                       : info->channels == 3 ? "an RGB mask"
+                                             : "an RGBA mask";
+
+    return atr_findings_add(
+        findings, "L03", ATR_ERROR, path,
+        "is %s; colours are no class numbers.\nConverted by guess, one wrong colour would be a wrong "
+        "class. Export an indexed or grey PNG whose pixel values are the class ids.",
+        kind);
+}
+
+/* All pixels of a decoded mask: scans, judges, encodes. */
+static atr_status look_at_labels(const atr_pack_job *job, const char *path, bool jpeg, const atr_mask *mask,
+                                 atr_pack_look *look)
+{
+    atr_status status = ATR_OK;
+    uint8_t *ids = NULL;
+
+    ATR_TRY(ATR_NEW(mask->width * mask->height, &ids));
+    ATR_TRY(atr_label_scan_mask(job->map, mask, ids, &look->scan));
+    look->mask_read = true;
+    if (jpeg || atr_label_scan_blended(&look->scan))
+        ATR_TRY(lossy_fault(path, jpeg, &look->scan, look->findings));
+    else if (look->scan.odd_pixels > 0)
+        ATR_TRY(odd_fault(&job->classes, path, &look->scan, look->findings));
+    if (atr_findings_count(look->findings) == 0)
+        ATR_TRY(atr_png_encode_indexed(ids, mask->width, mask->height, job->index.palette, &look->mask_png,
+                                       &look->mask_bytes));
+
+done:
+    atr_free(ids);
+    return status;
+}
+
+/* A mask of nothing but background for a picture that has none. */
+static atr_status background_mask(const atr_pack_job *job, const atr_image_info *info, atr_mask *mask)
+{
+    const bool turned = job->config->exif == ATR_EXIF_APPLY && info->orientation >= 5;
+
+    mask->width = turned ? info->height : info->width;
+    mask->height = turned ? info->width : info->height;
+    return ATR_NEW(mask->width * mask->height, &mask->values);
+}
+
+static atr_status read_mask(const char *path, atr_pack_look *look, atr_mask *mask, bool *jpeg, bool *good)
+{
+    atr_status status = ATR_OK;
+    atr_image_info info = {0};
+    void *bytes = NULL;
+    size_t size = 0;
+
+    *good = false;
+    status = atr_file_read(path, FILE_LIMIT, &bytes, &size);
+    if (status == ATR_OK)
+        status = atr_image_probe(bytes, size, &info);
+    if (status == ATR_OK && info.format == ATR_IMAGE_PNG && info.channels > 1 && !info.palette) {
+        status = colour_fault(path, &info, look->findings);
+        goto done;
+    }
+    *jpeg = info.format == ATR_IMAGE_JPEG;
+    if (status == ATR_OK)
+        status = atr_mask_decode(bytes, size, mask);
+    if (status != ATR_OK)
+        status = file_fault(look, path, status);
+    else
+        *good = true;
+
+done:
+    atr_free(bytes);
+    return status;
+}
+
+atr_status atr_pack_look_at(const atr_pack_job *job, int64_t index, atr_pack_look **out)
+{
+    const atr_voc_sample *sample = &job->voc.samples[index];
+    atr_status status = ATR_OK;
+    atr_pack_look *look = NULL;
+    atr_image_info info = {0};
+    atr_mask mask = {0};
+    bool image_good = false, mask_good = true, jpeg = false;
+
+    *out = NULL;
+    ATR_TRY(ATR_NEW(1, &look));
+    ATR_TRY(atr_findings_create(&look->findings));
+    ATR_TRY(look_at_image(job, sample->image, look, &info, &image_good));
+    if (sample->mask != NULL)
+        ATR_TRY(read_mask(sample->mask, look, &mask, &jpeg, &mask_good));
+    else if (image_good)
+        ATR_TRY(background_mask(job, &info, &mask));
+    if (image_good && mask_good)
+        ATR_TRY(check_sizes(job, sample, look, &info, &mask));
+    if (mask_good && mask.values != NULL)
+        ATR_TRY(look_at_labels(job, sample->mask == NULL ? sample->image : sample->mask, jpeg, &mask, look));
+    *out = look;
+    look = NULL;
+
+done:
+    atr_mask_free(&mask);
+    atr_pack_look_free(look);
+    return status;
+}
