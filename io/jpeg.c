@@ -69,8 +69,16 @@ static atr_status damaged(jpeg_job *job)
     const j_common_ptr common = (j_common_ptr)&job->reader;
 
     job->errors.format_message(common, text);
-    if (job->errors.msg_code == JERR_OUT_OF_MEMORY)
+    switch (job->errors.msg_code) {
+    case JERR_OUT_OF_MEMORY:
         return atr_fail(ATR_ERR_MEMORY, "JPEG: %s", text);
+    case JERR_BAD_PRECISION:
+    case JERR_SOF_UNSUPPORTED:
+    case JERR_CONVERSION_NOTIMPL:
+        return atr_fail(ATR_ERR_DATA, "this kind of JPEG is not read (%s); convert it to PNG", text);
+    default:
+        break;
+    }
     return atr_fail(ATR_ERR_DATA, "JPEG is damaged or cut off (%s); copy or export it again", text);
 }
 
