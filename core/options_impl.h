@@ -29,6 +29,9 @@ enum { ATR_OPTION_NAME_BYTES = 64 };
 /* A copy of `text` that lives as long as `options`. */
 atr_status atr_options_keep(atr_options *options, const char *text, const char **out);
 
+/* Makes the field zero. */
+void atr_options_clear(const option_slot *slot);
+
 /* Checks `items` [count] against the row and, unless the present origin is stronger, stores them. */
 atr_status atr_options_store(atr_options *options, option_slot *slot, const char *const *items, int64_t count,
                              atr_option_origin origin);
