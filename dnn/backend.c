@@ -24,27 +24,62 @@ static atr_status find_table(const char *name, const atr_backend_table **out)
                     atr_backend_names());
 }
 
+/* What atr_backend_open() makes: the back end and its table with the empty slots filled. */
+typedef struct open_backend {
+    atr_backend backend; /* first, so that a pointer to it is one to the whole */
+    atr_backend_table table;
+} open_backend;
+
+/* On a host an empty slot means the `ref` kernel; a buffer's size goes with the function that uses it. */
+static void fill_from_ref(atr_backend_table *table)
+{
+    const atr_backend_table *ref = &atr_backend_ref;
+
+    for (int op = 0; op < ATR_OPS; op++)
+        if (table->op[op].forward == NULL)
+            table->op[op] = ref->op[op];
+    if (table->softmax_cross_entropy == NULL) {
+        table->loss_scratch = ref->loss_scratch;
+        table->softmax_cross_entropy = ref->softmax_cross_entropy;
+    }
+    if (table->segment == NULL) {
+        table->segment_scratch = ref->segment_scratch;
+        table->segment = ref->segment;
+    }
+    if (table->enlarge == NULL)
+        table->enlarge = ref->enlarge;
+    if (table->sgd == NULL)
+        table->sgd = ref->sgd;
+    if (table->adam == NULL)
+        table->adam = ref->adam;
+    if (table->sum_squares == NULL)
+        table->sum_squares = ref->sum_squares;
+}
+
 atr_status atr_backend_open(const char *name, int threads, atr_backend **out)
 {
     atr_status status = ATR_OK;
     const atr_backend_table *table = NULL;
-    atr_backend *backend = NULL;
+    open_backend *opened = NULL;
 
     *out = NULL;
     if (threads < 1)
         return atr_fail(ATR_ERR_USAGE, "%d threads: at least 1 is needed", threads);
     ATR_TRY(find_table(name, &table));
-    ATR_TRY(ATR_NEW(1, &backend));
-    backend->table = table;
-    backend->threads = threads;
-    atr_backend_enter(backend);
+    ATR_TRY(ATR_NEW(1, &opened));
+    opened->table = *table;
+    if (table->host)
+        fill_from_ref(&opened->table);
+    opened->backend.table = &opened->table;
+    opened->backend.threads = threads;
+    atr_backend_enter(&opened->backend);
     if (table->open != NULL)
-        ATR_TRY(table->open(threads, &backend->engine));
-    *out = backend;
-    backend = NULL;
+        ATR_TRY(table->open(threads, &opened->backend.engine));
+    *out = &opened->backend;
+    opened = NULL;
 
 done:
-    atr_free(backend);
+    atr_free(opened);
     return status;
 }
 

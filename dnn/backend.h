@@ -102,7 +102,8 @@ struct atr_backend {
 };
 
 /* Opens a back end by name ("auto": the best that is there). An unknown or absent one is ATR_ERR_UNSUPPORTED:
- * "--backend cuda: not compiled into this build (have: cpu, ref)". `threads` >= 1. */
+ * "--backend cuda: not compiled into this build (have: cpu, ref)". `threads` >= 1.
+ * The table of an opened host back end has no empty slots: `ref` has filled them. */
 atr_status atr_backend_open(const char *name, int threads, atr_backend **out);
 void atr_backend_close(atr_backend *backend);
 

@@ -52,8 +52,7 @@ static void problem_destroy(problem *p)
 /* Runs it on `backend` with scratch that holds rubbish. */
 static double run(problem *p, atr_backend *backend)
 {
-    const atr_backend_table *table =
-        backend->table->softmax_cross_entropy != NULL ? backend->table : &atr_backend_ref;
+    const atr_backend_table *table = backend->table;
     const size_t bytes = table->loss_scratch(&p->args);
     void *scratch = NULL;
 

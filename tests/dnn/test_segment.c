@@ -74,14 +74,9 @@ static void request_destroy(request *r)
     atr_free(r->ids);
 }
 
-static const atr_backend_table *table_of(const atr_backend *backend)
-{
-    return backend->table->segment != NULL ? backend->table : &atr_backend_ref;
-}
-
 static void run(request *r, atr_backend *backend)
 {
-    const size_t bytes = table_of(backend)->segment_scratch(&r->args);
+    const size_t bytes = backend->table->segment_scratch(&r->args);
     void *scratch = NULL;
 
     assert_int_equal(atr_alloc((int64_t)bytes, 1, &scratch), ATR_OK);
@@ -89,7 +84,7 @@ static void run(request *r, atr_backend *backend)
         memset(scratch, 0x7F, bytes);
     r->args.scratch = scratch;
     atr_backend_enter(backend);
-    if (table_of(backend)->segment(backend, &r->args) != ATR_OK)
+    if (backend->table->segment(backend, &r->args) != ATR_OK)
         fail_msg("%s", atr_status_message());
     atr_free(scratch);
 }
@@ -230,14 +225,12 @@ static void enlarge_is_the_resize_step(void **state)
 
     (void)state;
     for (int b = 0; b < count; b++) {
-        const atr_backend_table *table =
-            backends[b]->table->enlarge != NULL ? backends[b]->table : &atr_backend_ref;
         float *out = NULL;
         rig r;
         rig_create(&r, &spec, backends[count - 1], 3);
         rig_forward(&r);
         assert_int_equal(ATR_NEW(21 * 25 * 33, &out), ATR_OK);
-        assert_int_equal(table->enlarge(backends[b], &r.x[0].view, 25, 33, out), ATR_OK);
+        assert_int_equal(backends[b]->table->enlarge(backends[b], &r.x[0].view, 25, 33, out), ATR_OK);
         for (int64_t i = 0; i < 21 * 25 * 33; i++)
             rig_assert_near((double)out[i], (double)r.y.block[i % (25 * 33) * 21 + i / (25 * 33)], 1e-6);
         atr_free(out);
