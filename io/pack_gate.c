@@ -123,16 +123,16 @@ done:
 
 void atr_pack_moments(atr_pack_job *job)
 {
-    double pixels = job->pixels[ATR_TRAIN];
+    double pixels = job->pixels[ATR_SPLIT_TRAIN];
 
     for (int split = 1; pixels <= 0 && split < ATR_SPLITS; split++) {
         pixels = job->pixels[split];
-        memcpy(job->sum[ATR_TRAIN], job->sum[split], sizeof job->sum[split]);
-        memcpy(job->square[ATR_TRAIN], job->square[split], sizeof job->square[split]);
+        memcpy(job->sum[ATR_SPLIT_TRAIN], job->sum[split], sizeof job->sum[split]);
+        memcpy(job->square[ATR_SPLIT_TRAIN], job->square[split], sizeof job->square[split]);
     }
     for (int c = 0; c < 3 && pixels > 0; c++) {
-        const double mean = job->sum[ATR_TRAIN][c] / pixels;
-        const double variance = job->square[ATR_TRAIN][c] / pixels - mean * mean;
+        const double mean = job->sum[ATR_SPLIT_TRAIN][c] / pixels;
+        const double variance = job->square[ATR_SPLIT_TRAIN][c] / pixels - mean * mean;
         job->index.stats.mean[c] = mean;
         job->index.stats.std[c] = variance > 0 ? sqrt(variance) : 0;
     }

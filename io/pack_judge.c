@@ -34,14 +34,15 @@ static atr_status judge_binary(atr_pack_job *job, bool *binary)
 
 static int64_t class_total(const atr_dataset_stats *stats, int64_t id)
 {
-    return stats->pixels[ATR_TRAIN][id] + stats->pixels[ATR_VAL][id] + stats->pixels[ATR_TEST][id];
+    return stats->pixels[ATR_SPLIT_TRAIN][id] + stats->pixels[ATR_SPLIT_VAL][id] +
+           stats->pixels[ATR_SPLIT_TEST][id];
 }
 
 /* L08 for one class. */
 static atr_status judge_class(atr_pack_job *job, int64_t id)
 {
     const atr_dataset_stats *stats = &job->index.stats;
-    const long long val = stats->pixels[ATR_VAL][id], test = stats->pixels[ATR_TEST][id];
+    const long long val = stats->pixels[ATR_SPLIT_VAL][id], test = stats->pixels[ATR_SPLIT_TEST][id];
     char name[192];
 
     atr_class_text(&job->classes, id, name);
@@ -76,7 +77,7 @@ static atr_status judge_classes(atr_pack_job *job)
             (long long)class_total(&job->index.stats, 0),
             (long long)class_total(&job->index.stats, ATR_IGNORE));
     for (int64_t id = 0; id < job->classes.count; id++)
-        if (job->index.stats.pixels[ATR_TRAIN][id] == 0 && job->pixels[ATR_TRAIN] > 0)
+        if (job->index.stats.pixels[ATR_SPLIT_TRAIN][id] == 0 && job->pixels[ATR_SPLIT_TRAIN] > 0)
             ATR_TRY(judge_class(job, id));
 
 done:
@@ -180,7 +181,7 @@ static atr_status judge_parts(atr_pack_job *job)
 {
     atr_status status = ATR_OK;
 
-    for (int split = ATR_TRAIN; split <= ATR_VAL; split++) {
+    for (int split = ATR_SPLIT_TRAIN; split <= ATR_SPLIT_VAL; split++) {
         int64_t members = 0;
         for (int64_t i = 0; i < job->index.count; i++)
             members += job->index.splits[i] >> split & 1;
