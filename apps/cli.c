@@ -83,6 +83,23 @@ int atr_cli_exit_code(atr_status status)
     }
 }
 
+int atr_cli_end_job(const char *command, atr_comm *comm, atr_status status)
+{
+    const int code = atr_cli_exit_code(status);
+    const bool alone = comm == NULL || atr_comm_size(comm) == 1;
+
+    if (status == ATR_OK || status == ATR_ERR_STOPPED)
+        return code;
+    if (alone || (atr_comm_agreed_to_stop(comm) && atr_comm_rank(comm) == 0)) {
+        atr_cli_error(command, atr_status_message());
+    } else if (!atr_comm_agreed_to_stop(comm)) {
+        fprintf(stderr, "atrous %s: R01: rank %d on node %s: %s Stopping all %d ranks.\n", command,
+                atr_comm_rank(comm), atr_comm_host(comm), atr_status_message(), atr_comm_size(comm));
+        atr_comm_abort(comm, code);
+    }
+    return code;
+}
+
 static void log_line(void *user, atr_log_level level, const char *line)
 {
     (void)user;

@@ -5,6 +5,7 @@
 
 #include "apps/commands.h"
 #include "core/options.h"
+#include "dist/comm.h"
 
 /* What all commands do at the terminal. Only apps/ prints; everything here does. */
 
@@ -17,6 +18,10 @@ atr_status atr_cli_positional(const atr_options *options, int64_t least, int64_t
 
 /* "atrous train: MESSAGE" on the error output. */
 void atr_cli_error(const char *command, const char *message);
+
+/* The end of a command that runs on many ranks and failed: says why once (rank 0 where all ranks know; the rank itself where
+ * only it does, and then the whole job is ended). Gives the exit code. `comm` may be NULL. */
+int atr_cli_end_job(const char *command, atr_comm *comm, atr_status status);
 
 /* ATR_EXIT_* for how a command ended. */
 int atr_cli_exit_code(atr_status status);

@@ -11,14 +11,13 @@ static const char *const optimizers[] = {"sgd", "adam", NULL};
 static const char *const schedules[] = {"cos", "step", NULL};
 static const char *const inits[] = {"normal", "xavier", "kaiming", NULL};
 static const char *const compats[] = {"none", "reference", NULL};
-static const char *const fits[] = {"letterbox", "stretch", "none", NULL};
 
 #define FIELD(member) .offset = offsetof(atr_train_options, member)
 #define MANY          1e15 /* a bound where any count will do */
 
 /* clang-format off */
 static const atr_option rows[] = {
-    {.name = "out", .letter = 'o', .kind = ATR_OPTION_STRING, FIELD(out), .argument = "RUN", .once = true,
+    {.name = "output", .letter = 'o', .kind = ATR_OPTION_STRING, FIELD(out), .argument = "RUN", .once = true,
      .group = "Run",
      .help = "folder of the run: config.yaml, log.jsonl, last.h5, best.h5"},
     {.name = "recipe", .kind = ATR_OPTION_STRING, FIELD(recipe), .argument = "FILE", .once = true,
@@ -39,7 +38,7 @@ static const atr_option rows[] = {
     {.name = "eval-period", .kind = ATR_OPTION_INT, FIELD(eval_period), .value = "5", .least = 0,
      .most = MANY,
      .help = "epochs between evaluations on val (and after the last); 0: none"},
-    {.name = "eval-fit", .kind = ATR_OPTION_CHOICE, FIELD(eval_fit), .value = "letterbox", .choices = fits,
+    {.name = "eval-fit", .kind = ATR_OPTION_CHOICE, FIELD(eval_fit), .value = "letterbox", .choices = atr_fit_mode_names,
      .help = "how evaluation brings a picture to the network's size; none: it runs at its own"},
 
     {.name = "backbone", .kind = ATR_OPTION_STRING, FIELD(backbone), .value = "mobilenetv2",

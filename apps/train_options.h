@@ -1,14 +1,13 @@
 #ifndef ATR_APPS_TRAIN_OPTIONS_H
 #define ATR_APPS_TRAIN_OPTIONS_H
 
+#include "apps/segmenter.h"
 #include "apps/session.h"
 #include "dnn/optim.h"
 #include "dnn/schedule.h"
 #include "io/augment.h"
 
 /* Everything that a training run can be told, by the command line or a recipe. Defaults are the reference's. */
-
-enum { ATR_FIT_NONE = 2 }; /* beside ATR_FIT_LETTERBOX and ATR_FIT_STRETCH: a picture at its own size */
 
 typedef enum atr_compat { ATR_COMPAT_NONE, ATR_COMPAT_REFERENCE } atr_compat;
 
