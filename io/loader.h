@@ -15,7 +15,7 @@
  *          be empty.
  * Not collective; the ranks agree because they are given the same configuration. */
 
-typedef enum atr_loader_mode { ATR_LOAD_TRAIN, ATR_LOAD_VAL } atr_loader_mode;
+typedef enum atr_loader_mode { ATR_LOADER_TRAIN, ATR_LOADER_VAL } atr_loader_mode;
 
 typedef struct atr_loader_config {
     atr_split split;
