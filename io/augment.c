@@ -226,7 +226,8 @@ atr_status atr_augment_set(atr_augment *augment, const char *name, const double 
     if (kind == ATR_AUGMENT_SCALE && count == 1)
         fresh[1] = fresh[0];
     if (kind == ATR_AUGMENT_SCALE && fresh[0] > fresh[1]) {
-        status = atr_fail(ATR_ERR_USAGE, "augmentation 'scale': smallest %g is above largest %g", fresh[0], fresh[1]);
+        status = atr_fail(ATR_ERR_USAGE, "augmentation 'scale': smallest %g is above largest %g", fresh[0],
+                          fresh[1]);
         goto done;
     }
     memcpy(augment->value[kind], fresh, sizeof fresh);
