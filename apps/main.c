@@ -11,6 +11,7 @@ static const atr_command commands[] = {
     {"predict", atr_cmd_predict, "segment pictures: MODEL.h5 INPUT... -o DIR"},
     {"import", atr_cmd_import, "PyTorch weights to a model: WEIGHTS -o MODEL.h5"},
     {"bench", atr_cmd_bench, "time prediction or training on this machine"},
+    {"report", atr_cmd_report, "one HTML page about a run: RUN"},
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
