@@ -18,6 +18,7 @@ typedef struct atr_command {
     const char *help;                  /* one line */
 } atr_command;
 
+int atr_cmd_pack(int argc, char **argv);
 int atr_cmd_train(int argc, char **argv);
 int atr_cmd_eval(int argc, char **argv);
 int atr_cmd_predict(int argc, char **argv);

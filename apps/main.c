@@ -6,6 +6,7 @@
 
 static const atr_command commands[] = {
     {"sample", atr_cmd_sample, "draw a small data set of shapes: DIR"},
+    {"pack", atr_cmd_pack, "check pictures and masks and pack them: SOURCE -o DATA.h5"},
     {"train", atr_cmd_train, "train a network: DATA.h5 -o RUN"},
     {"eval", atr_cmd_eval, "score a network on a split: MODEL.h5 DATA.h5 -o DIR"},
     {"predict", atr_cmd_predict, "segment pictures: MODEL.h5 INPUT... -o DIR"},
