@@ -40,4 +40,13 @@ cd "$work"
 PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 export PKG_CONFIG_PATH
 cc -Wall -Wextra -Werror "$ATR_SOURCE_DIR/docs/examples/predict.c" $(pkg-config --cflags --libs atrous) -o predict
-./predict run/last.h5
+{
+    printf 'P6 64 48 255\n'
+    head -c $((64 * 48 * 3)) /dev/zero
+} >black.ppm
+./predict run/last.h5 black.ppm >shares.txt
+grep -q background shares.txt || fail "the example printed no share of the background: $(cat shares.txt)"
+
+# The header serves C++ too.
+echo '#include <atrous/atrous.h>' >header.cc
+c++ -Wall -Wextra -Werror -fsyntax-only $(pkg-config --cflags atrous) header.cc
