@@ -8,6 +8,14 @@ enum { MESSAGE_BYTES = 4096 };
 
 static _Thread_local char message[MESSAGE_BYTES];
 
+/* Texts of hostile files stand in messages; they must not drive the terminal that shows them. */
+static void tame(char *text)
+{
+    for (; *text != '\0'; text++)
+        if (((unsigned char)*text < ' ' && *text != '\n' && *text != '\t') || *text == 0x7F)
+            *text = '?';
+}
+
 /* Formats apart from the slot: the arguments may hold the message that is there already. */
 atr_status atr_fail(atr_status status, const char *format, ...)
 {
@@ -17,6 +25,7 @@ atr_status atr_fail(atr_status status, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    tame(text);
     memcpy(message, text, strlen(text) + 1);
     return status;
 }
@@ -33,6 +42,7 @@ atr_status atr_fail_prefix(atr_status status, const char *format, ...)
     va_end(args);
     strncat(text, ": ", sizeof text - strlen(text) - 1);
     strncat(text, message, sizeof text - strlen(text) - 1);
+    tame(text);
     memcpy(message, text, strlen(text) + 1);
     return status;
 }

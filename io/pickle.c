@@ -236,9 +236,6 @@ static atr_status push_global(machine *m, const char *module, size_t module_leng
         return damaged(m, "a function's name is absurdly long");
     ATR_TRY(atr_format(&text, "%.*s.%.*s", (int)module_length, module, (int)name_length, name));
     if (!m->allow(text)) {
-        for (char *c = text; *c != '\0'; c++)
-            if (*c < ' ' || *c > '~') /* the message must not drive a terminal */
-                *c = '?';
         status = atr_fail(ATR_ERR_DATA,
                           "the file names '%s', which is not part of tensors; nothing of it was run. Save "
                           "model.state_dict() alone and read that",
@@ -393,14 +390,6 @@ static atr_status drop_marked(machine *m)
     return pop_mark(m, &from, &count);
 }
 
-/* BUILD: the attributes of an object (`_metadata` of a state_dict), of which none is needed. */
-static atr_status drop_top(machine *m)
-{
-    value *unused = NULL;
-
-    return pop(m, &unused);
-}
-
 /* A writer numbers memo entries one by one, so none can exceed the bytes read. */
 static atr_status memo_put(machine *m, uint64_t index)
 {
@@ -486,8 +475,8 @@ static atr_status step(machine *m, uint8_t op)
     case OP_MARK:
         return push_mark(m);
     case OP_POP:
-    case OP_BUILD:
-        return drop_top(m);
+    case OP_BUILD: /* attributes of an object (`_metadata` of a state_dict), of which none is needed */
+        return pop(m, &fresh);
     case OP_POP_MARK:
     case OP_ADDITEMS:
         return drop_marked(m);

@@ -172,6 +172,9 @@ static void names_are_unique_and_printable(void **state)
     expect(&m, ATR_ERR_DATA, "'a.weight' is there twice");
     t.name = "a\x1b[31m";
     expect_both(&t, ATR_ERR_DATA, "not printable UTF-8");
+    t.offset = 7; /* its name stands in the message, tamed */
+    expect_both(&t, ATR_ERR_DATA, "'a?[31m'");
+    t = honest;
     t.name = "\xc0\xaf";
     expect_both(&t, ATR_ERR_DATA, "not printable UTF-8");
     t.name = "";

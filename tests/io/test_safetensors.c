@@ -93,6 +93,55 @@ static void lying_lengths_are_refused(void **state)
         assert_int_equal(atr_weights_parse(bytes, size, &weights), ATR_ERR_DATA);
 }
 
+/* Every float type becomes f32 and every integer type i64; a file from before the counters existed lacks nothing. */
+static void types_convert_on_filling(void **state)
+{
+    static const char header[] = "{\"h\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,4]},"
+                                 "\"b\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[4,8]},"
+                                 "\"d\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[8,16]},"
+                                 "\"n\":{\"dtype\":\"I32\",\"shape\":[1],\"data_offsets\":[16,20]}}";
+    static const atr_param_spec specs[] = {
+        {"h", ATR_PARAM_CONV_BIAS, 1, {2}},    {"b", ATR_PARAM_RUNNING_VAR, 1, {2}},
+        {"d", ATR_PARAM_NORM_BIAS, 1, {1}},    {"n", ATR_PARAM_TRACKED, 0, {0}},
+        {"absent", ATR_PARAM_TRACKED, 0, {0}},
+    };
+    static const uint16_t half[2] = {0x3555, 0xC000}, brain[2] = {0x3FC0, 0x7F80};
+    const double wide = 1e300;
+    const int32_t counter = -7;
+    maker m = {0};
+    atr_weights *weights = NULL;
+    atr_params *params = NULL;
+    atr_load_report report;
+
+    (void)state;
+    maker_number(&m, sizeof header - 1, 8);
+    maker_bytes(&m, header, sizeof header - 1);
+    maker_bytes(&m, half, 4);
+    maker_bytes(&m, brain, 4);
+    maker_bytes(&m, &wide, 8);
+    maker_bytes(&m, &counter, 4);
+    assert_int_equal(atr_weights_parse(m.bytes, m.size, &weights), ATR_OK);
+    assert_int_equal(atr_params_create(specs, 5, &atr_host_allocator, &params), ATR_OK);
+    assert_int_equal(atr_weights_fill(weights, ATR_LOAD_STRICT, params, &report), ATR_OK);
+    assert_int_equal(report.loaded, 4);
+    assert_int_equal(report.issue_count, 0);
+    assert_int_equal(report.non_finite, 2); /* infinity in b; 1e300 is infinite as f32 */
+    const float *h = atr_params_value(params, 0).data, *b = atr_params_value(params, 1).data;
+    assert_true(h[0] == 0.333251953125f && h[1] == -2.0f);
+    assert_true(b[0] == 1.5f && b[1] > 3e38f);
+    assert_int_equal(*(int64_t *)atr_params_value(params, 3).data, -7);
+    atr_load_report_free(&report);
+    atr_params_destroy(params);
+
+    const atr_param_spec wrong = {"n", ATR_PARAM_CONV_BIAS, 1, {1}};
+    assert_int_equal(atr_params_create(&wrong, 1, &atr_host_allocator, &params), ATR_OK);
+    assert_int_equal(atr_weights_fill(weights, ATR_LOAD_PARTIAL, params, NULL), ATR_ERR_DATA);
+    assert_non_null(strstr(atr_status_message(), "wanted are floats"));
+    atr_params_destroy(params);
+    atr_weights_destroy(weights);
+    maker_free(&m);
+}
+
 /* A megabyte of brackets: the JSON reader's depth is limited. */
 static void deep_json_is_refused(void **state)
 {
@@ -147,7 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(file_reads_as_its_json_says), cmocka_unit_test(lying_headers_are_refused),
         cmocka_unit_test(lying_lengths_are_refused),   cmocka_unit_test(deep_json_is_refused),
-        cmocka_unit_test(damaged_file_is_a_message),
+        cmocka_unit_test(types_convert_on_filling),    cmocka_unit_test(damaged_file_is_a_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
