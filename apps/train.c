@@ -1,0 +1,188 @@
+#include "apps/train.h"
+
+#include <math.h>
+
+#include "apps/stop.h"
+#include "apps/train_impl.h"
+#include "core/timer.h"
+
+static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *result, double lr)
+{
+    const double now = atr_seconds(), waited = atr_loader_waited(trainer->loader);
+    const double seconds = now - trainer->step_ended;
+    const atr_log_step record = {
+        .epoch = trainer->cursor.epoch + 1,
+        .step = trainer->cursor.global_step,
+        .loss = result->loss,
+        .lr = lr,
+        .images_per_s = seconds > 0 ? (double)trainer->options->batch / seconds : 0,
+        .gradient_norm = result->gradient_norm,
+        .load_s = waited - trainer->waited,
+        .step_s = seconds,
+    };
+
+    trainer->step_ended = now;
+    trainer->waited = waited;
+    trainer->epoch_loss += result->loss;
+    trainer->epoch_steps++;
+    atr_train_show_step(trainer, &record);
+    return atr_runlog_step(trainer->log, &record);
+}
+
+/* T01 ends with what the user can do. */
+static atr_status advise(const atr_trainer *trainer, atr_status status, double lr)
+{
+    char *message = NULL;
+
+    if (status != ATR_ERR_NUMERIC || atr_strdup(atr_status_message(), &message) != ATR_OK)
+        return status;
+    if (trainer->saved_step >= 0)
+        atr_fail(status, "%s Last good checkpoint: step %lld. Try --lr %.2g, or look at these samples.",
+                 message, (long long)trainer->saved_step, 0.25 * lr);
+    else
+        atr_fail(status, "%s No checkpoint was written before. Try --lr %.2g, or look at these samples.",
+                 message, 0.25 * lr);
+    atr_free(message);
+    return status;
+}
+
+/* One step on all ranks; `*stop`: some rank was asked to stop. */
+static atr_status train_step(atr_trainer *trainer, bool *stop)
+{
+    const double lr = atr_schedule_at(&trainer->config.schedule, trainer->cursor.epoch);
+    atr_parallel_result result;
+    atr_batch batch = {0};
+    const atr_status ready = atr_loader_next(trainer->loader, &batch);
+    const atr_parallel_batch part = {batch.count,  batch.height, batch.width,  batch.images,
+                                     batch.labels, batch.keys,   batch.samples};
+    atr_status status = ATR_OK;
+
+    status = atr_parallel_step(&trainer->parallel, &part, ready, atr_stop_wanted(),
+                               trainer->cursor.global_step + 1, lr, &result);
+    ATR_TRY(advise(trainer, status, lr));
+    trainer->cursor.step_in_epoch++;
+    trainer->cursor.global_step++;
+    *stop = result.stop || trainer->cursor.global_step == trainer->options->stop_after;
+    if (trainer->root)
+        status = log_step(trainer, &result, lr);
+
+done:
+    return status;
+}
+
+/* Scores the network on val; `*best`: it was never as good. */
+static atr_status evaluate(atr_trainer *trainer, bool *best)
+{
+    const atr_evaluate_options options = {
+        .split = ATR_SPLIT_VAL,
+        .fit = (atr_fit_mode)trainer->options->eval_fit,
+        .height = trainer->config.height,
+        .width = trainer->config.width,
+    };
+    const double started = atr_seconds();
+    atr_scores scores;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_evaluate(&trainer->session, trainer->dataset, &options, &trainer->confusion));
+    atr_scores_from(&trainer->confusion, &scores);
+    *best = isnan(trainer->cursor.best_score) || scores.miou > trainer->cursor.best_score;
+    if (*best) {
+        trainer->cursor.best_score = scores.miou;
+        trainer->cursor.best_epoch = trainer->cursor.epoch + 1;
+    }
+    const atr_log_eval record = {
+        .epoch = trainer->cursor.epoch + 1,
+        .step = trainer->cursor.global_step,
+        .split = atr_split_name(options.split),
+        .scores = &scores,
+        .seconds = atr_seconds() - started,
+        .best = *best,
+    };
+    if (trainer->root) {
+        atr_train_show_eval(trainer, &record);
+        atr_warn_only_class(&scores, trainer->dataset, options.split);
+        status = atr_runlog_eval(trainer->log, &record);
+    }
+    status = atr_comm_agree(trainer->comm, status);
+
+done:
+    return status;
+}
+
+static bool steps_used_up(const atr_trainer *trainer)
+{
+    return trainer->options->max_steps > 0 && trainer->cursor.global_step >= trainer->options->max_steps;
+}
+
+/* After the steps of an epoch, or where the steps of the run are used up within one: evaluation and checkpoint. */
+static atr_status end_epoch(atr_trainer *trainer)
+{
+    const atr_train_options *const options = trainer->options;
+    const int64_t *samples = NULL;
+    const int64_t number = trainer->cursor.epoch + 1;
+    const bool last = number == options->epochs || steps_used_up(trainer);
+    const bool whole = trainer->cursor.step_in_epoch == trainer->steps_per_epoch;
+    bool best = false;
+    atr_status status = ATR_OK;
+
+    atr_train_show_epoch(trainer);
+    if (options->eval_period > 0 && (last || number % options->eval_period == 0) &&
+        atr_dataset_split(trainer->dataset, ATR_SPLIT_VAL, &samples) > 0)
+        ATR_TRY(evaluate(trainer, &best));
+    if (whole) {
+        trainer->cursor.epoch++;
+        trainer->cursor.step_in_epoch = 0;
+    }
+    if (last || best || number % options->save_period == 0)
+        ATR_TRY(atr_train_save(trainer, best));
+
+done:
+    return status;
+}
+
+static atr_status stop_run(atr_trainer *trainer)
+{
+    const double started = atr_seconds();
+    const char *const signal = atr_stop_signal();
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_train_save(trainer, false));
+    atr_train_say(trainer,
+                  "R03: %s: saved step %lld in %.1f s, exit 75. Resume: the same command with --resume.",
+                  signal[0] != '\0' ? signal : "asked to stop", (long long)trainer->cursor.global_step,
+                  atr_seconds() - started);
+    status = atr_fail(ATR_ERR_STOPPED, "stopped after step %lld", (long long)trainer->cursor.global_step);
+
+done:
+    return status;
+}
+
+static void start_clock(atr_trainer *trainer)
+{
+    trainer->epoch_loss = 0;
+    trainer->epoch_steps = 0;
+    trainer->epoch_started = trainer->step_ended = atr_seconds();
+    trainer->waited = atr_loader_waited(trainer->loader);
+}
+
+atr_status atr_trainer_run(atr_trainer *trainer)
+{
+    bool stop = false;
+    atr_status status = ATR_OK;
+
+    atr_stop_watch();
+    while (trainer->cursor.epoch < trainer->options->epochs && !steps_used_up(trainer)) {
+        start_clock(trainer);
+        while (trainer->cursor.step_in_epoch < trainer->steps_per_epoch && !steps_used_up(trainer)) {
+            ATR_TRY(train_step(trainer, &stop));
+            if (stop)
+                ATR_TRY(stop_run(trainer));
+        }
+        ATR_TRY(end_epoch(trainer));
+    }
+    atr_train_say(trainer, "done: %lld steps%s", (long long)trainer->cursor.global_step,
+                  isnan(trainer->cursor.best_score) ? "" : ", best.h5 is the network with the best val mIoU");
+
+done:
+    return status;
+}

@@ -1,0 +1,102 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "apps/train_impl.h"
+#include "core/recipe.h"
+#include "core/timer.h"
+#include "io/path.h"
+
+/* What a run leaves in its folder. */
+static const char *const files[] = {"config.yaml", "log.jsonl", "last.h5", "last.prev.h5", "best.h5"};
+
+enum { FILES = sizeof files / sizeof files[0] };
+
+static atr_status find_run(const char *folder, bool *found)
+{
+    atr_status status = ATR_OK;
+
+    *found = false;
+    for (int i = 0; i < FILES; i++) {
+        char *path = NULL;
+        ATR_TRY(atr_path_join(folder, files[i], &path));
+        *found |= atr_path_exists(path);
+        atr_free(path);
+    }
+
+done:
+    return status;
+}
+
+static atr_status remove_run(const char *folder)
+{
+    atr_status status = ATR_OK;
+
+    for (int i = 0; i < FILES && status == ATR_OK; i++) {
+        char *path = NULL;
+        ATR_TRY(atr_path_join(folder, files[i], &path));
+        if (remove(path) != 0 && errno != ENOENT)
+            status = atr_fail(ATR_ERR_IO, "%s: %s", path, strerror(errno));
+        atr_free(path);
+    }
+
+done:
+    return status;
+}
+
+atr_status atr_train_folder_prepare(const atr_train_options *options)
+{
+    bool found = false;
+    atr_status status = ATR_OK;
+
+    if (mkdir(options->out, 0777) != 0 && errno != EEXIST)
+        return atr_fail(ATR_ERR_IO, "%s: %s", options->out, strerror(errno));
+    if (!atr_path_is_folder(options->out))
+        return atr_fail(ATR_ERR_IO, "%s: is not a folder", options->out);
+    ATR_TRY(find_run(options->out, &found));
+    if (found && options->force)
+        ATR_TRY(remove_run(options->out));
+    else if (found && !options->resume)
+        status =
+            atr_fail(ATR_ERR_USAGE, "%s holds a run already: --resume goes on with it, --force starts over",
+                     options->out);
+
+done:
+    return status;
+}
+
+/* The log's first line of each start: what was run on what. */
+static atr_status log_start(atr_trainer *trainer)
+{
+    char now[ATR_TIME_TEXT_BYTES];
+    atr_text text = {0};
+
+    atr_text_append(&text, "{\"kind\":\"start\",\"time\":\"%s\",\"data\":", atr_time_text(now));
+    atr_json_string(&text, trainer->data);
+    atr_text_append(
+        &text,
+        ",\"fingerprint\":\"%016llx\",\"backbone\":\"%s\",\"classes\":%lld,\"batch\":%lld,\"ranks\":%d,"
+        "\"threads\":%d,\"backend\":\"%s\",\"epochs\":%lld,\"steps_per_epoch\":%lld,\"resumed_at\":%lld}",
+        (unsigned long long)atr_dataset_fingerprint(trainer->dataset), trainer->session.info.backbone,
+        (long long)trainer->session.info.classes, (long long)trainer->options->batch,
+        atr_comm_size(trainer->comm), trainer->session.threads.count, trainer->session.backend->table->name,
+        (long long)trainer->options->epochs, (long long)trainer->steps_per_epoch,
+        (long long)trainer->cursor.global_step);
+    return atr_runlog_line(trainer->log, &text);
+}
+
+atr_status atr_train_folder_open_log(atr_trainer *trainer)
+{
+    char *path = NULL;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_path_join(trainer->options->out, "config.yaml", &path));
+    ATR_TRY(atr_options_write_yaml(trainer->parsed, path));
+    ATR_TRY(atr_runlog_open(trainer->options->out, trainer->cursor.global_step, &trainer->log));
+    ATR_TRY(log_start(trainer));
+
+done:
+    atr_free(path);
+    return status;
+}

@@ -1,0 +1,80 @@
+#ifndef ATR_APPS_TRAIN_IMPL_H
+#define ATR_APPS_TRAIN_IMPL_H
+
+#include "apps/evaluate.h"
+#include "apps/runlog.h"
+#include "apps/train.h"
+#include "dist/step.h"
+#include "io/loader.h"
+
+/* Where a run stands: what a checkpoint holds beside parameters and moments, and rank 0 tells the others. */
+typedef struct atr_train_cursor {
+    int64_t epoch;         /* under way, from 0 */
+    int64_t step_in_epoch; /* steps of it that are done; all of them: only its end (evaluation) is missing */
+    int64_t global_step;   /* steps done since the start */
+    int64_t optim_steps;
+    double best_score; /* NaN: none yet */
+    int64_t best_epoch;
+} atr_train_cursor;
+
+struct atr_trainer {
+    /* Borrowed. */
+    const atr_options *parsed;
+    const atr_train_options *options;
+    const char *data;
+    atr_comm *comm;
+
+    atr_train_config config;
+    bool root, resumed;
+    atr_session session;
+    atr_dataset *dataset;
+    atr_loader *loader;
+    atr_plan *plan;
+    atr_optim *optim;
+    atr_reducer *reducer;
+    atr_parallel parallel; /* of the above */
+    atr_confusion confusion;
+    char *config_text; /* YAML, as in config.yaml */
+
+    atr_train_cursor cursor;
+    int64_t steps_per_epoch;
+    int64_t saved_step; /* of the last checkpoint; -1: none */
+
+    /* Rank 0. */
+    atr_runlog *log;
+    double epoch_loss; /* sum over the steps of this epoch that this process did */
+    int64_t epoch_steps;
+    double epoch_started;
+    double step_ended; /* atr_seconds(), to tell the rate */
+    double waited;     /* atr_loader_waited() then */
+    int columns;       /* of the terminal; 0: none */
+};
+
+/* train_folder.c: the RUN folder. Rank 0 only. */
+
+/* Makes the folder, or sees that it may be used: an existing run needs --resume or --force (which takes its files away). */
+atr_status atr_train_folder_prepare(const atr_train_options *options);
+/* Writes config.yaml and opens the log. */
+atr_status atr_train_folder_open_log(atr_trainer *trainer);
+
+/* train_model.c: the network a run starts from. Collective, agreed. */
+atr_status atr_train_model_fresh(atr_trainer *trainer);
+
+/* train_state.c: checkpoints of a run. Collective, agreed. */
+
+/* Loads model and cursor from the run's folder; `*found` is false where there is no checkpoint. */
+atr_status atr_train_resume_model(atr_trainer *trainer, atr_checkpoint_file **file, bool *found);
+/* Loads the optimiser's moments from what the call above opened (NULL on ranks other than 0). */
+atr_status atr_train_resume_optim(atr_trainer *trainer, const atr_checkpoint_file *file);
+/* Saves last.h5 and, with `best`, best.h5. */
+atr_status atr_train_save(atr_trainer *trainer, bool best);
+
+/* train_show.c: what rank 0 says. */
+void atr_train_show_start(const atr_trainer *trainer);
+void atr_train_show_step(const atr_trainer *trainer, const atr_log_step *record);
+void atr_train_show_epoch(const atr_trainer *trainer);
+void atr_train_show_eval(const atr_trainer *trainer, const atr_log_eval *record);
+/* A line about the run, after the progress bar was cleared. */
+void atr_train_say(const atr_trainer *trainer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

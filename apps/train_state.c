@@ -1,0 +1,163 @@
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "apps/train_impl.h"
+#include "core/rng.h"
+
+/* The moments as io knows them: names and flat blocks, borrowed from the optimiser. */
+static atr_optim_state moments_of(const atr_trainer *trainer)
+{
+    atr_optim_state state = {.step = atr_optim_steps(trainer->optim),
+                             .slot_count = atr_optim_moment_count(trainer->optim)};
+
+    snprintf(state.kind, sizeof state.kind, "%s",
+             trainer->config.optim.kind == ATR_OPTIM_ADAM ? "adam" : "sgd");
+    for (int i = 0; i < state.slot_count; i++) {
+        snprintf(state.slots[i].name, sizeof state.slots[i].name, "%s",
+                 atr_optim_moment_name(trainer->optim, i));
+        state.slots[i].flat = atr_params_flat_values(atr_optim_moment(trainer->optim, i));
+    }
+    return state;
+}
+
+static atr_status write_checkpoint(const atr_trainer *trainer, bool best)
+{
+    const atr_train_cursor *const cursor = &trainer->cursor;
+    const atr_optim_state optim = moments_of(trainer);
+    atr_train_state state = {
+        .epoch = cursor->epoch,
+        .step_in_epoch = cursor->step_in_epoch,
+        .global_step = cursor->global_step,
+        .global_batch = trainer->options->batch,
+        .ranks = atr_comm_size(trainer->comm),
+        .seed = (uint64_t)trainer->options->seed,
+        .rng_key = atr_rng_key((uint64_t)trainer->options->seed, ATR_RNG_SHUFFLE, (uint64_t)cursor->epoch, 0),
+        .best_score = cursor->best_score,
+        .best_epoch = cursor->best_epoch,
+        .data_fingerprint = atr_dataset_fingerprint(trainer->dataset),
+        .config = trainer->config_text,
+    };
+    const atr_checkpoint checkpoint = {&trainer->session.info, trainer->session.params, &optim, &state};
+
+    snprintf(state.schedule, sizeof state.schedule, "%s",
+             trainer->config.schedule.kind == ATR_SCHEDULE_COS ? "cos" : "step");
+    return atr_run_save(trainer->options->out, &checkpoint, best);
+}
+
+atr_status atr_train_save(atr_trainer *trainer, bool best)
+{
+    atr_status status = ATR_OK;
+
+    if (trainer->root)
+        status = write_checkpoint(trainer, best);
+    status = atr_comm_agree(trainer->comm, status);
+    if (status == ATR_OK)
+        trainer->saved_step = trainer->cursor.global_step;
+    return status;
+}
+
+/* What cannot change between two parts of one run. */
+static atr_status check_same_run(const atr_trainer *trainer, const atr_checkpoint_file *file,
+                                 const atr_train_state *state)
+{
+    const atr_model_info *const info = atr_checkpoint_info(file);
+    const atr_train_options *const options = trainer->options;
+    const char *const path = atr_checkpoint_path(file);
+
+    if (state->data_fingerprint != atr_dataset_fingerprint(trainer->dataset))
+        return atr_fail(ATR_ERR_USAGE,
+                        "%s was trained on other data than %s: a run is resumed on the data it began with",
+                        path, trainer->data);
+    if (strcmp(info->backbone, options->backbone) != 0 || info->output_stride != options->output_stride ||
+        info->height != trainer->config.height || info->width != trainer->config.width)
+        return atr_fail(
+            ATR_ERR_USAGE,
+            "M01: %s: %s, output stride %lld, %lldx%lld. Asked: %s, %lld, %lldx%lld. Start another run "
+            "(--weights %s) for that.",
+            path, info->backbone, (long long)info->output_stride, (long long)info->height,
+            (long long)info->width, options->backbone, (long long)options->output_stride,
+            (long long)trainer->config.height, (long long)trainer->config.width, path);
+    if (state->global_batch != options->batch || state->seed != (uint64_t)options->seed)
+        return atr_fail(
+            ATR_ERR_USAGE,
+            "%s: batch %lld, seed %llu. Asked: batch %lld, seed %lld. A run is resumed with the same.", path,
+            (long long)state->global_batch, (unsigned long long)state->seed, (long long)options->batch,
+            (long long)options->seed);
+    return ATR_OK;
+}
+
+static void say_changes(const atr_trainer *trainer, const atr_train_state *state)
+{
+    if (state->ranks != atr_comm_size(trainer->comm))
+        atr_train_say(trainer, "R03: saved on %lld ranks, now %d: global batch %lld kept",
+                      (long long)state->ranks, atr_comm_size(trainer->comm), (long long)state->global_batch);
+    if (state->config != NULL && strcmp(state->config, trainer->config_text) != 0)
+        atr_train_say(trainer, "options differ from those before: the run goes on with the new ones");
+}
+
+/* Rank 0: opens the checkpoint and reads the cursor. */
+static atr_status open_checkpoint(atr_trainer *trainer, atr_checkpoint_file **file, bool *found)
+{
+    atr_train_state state = {0};
+    char *note = NULL;
+    atr_status status = atr_run_resume(trainer->options->out, file, &note);
+
+    *found = status == ATR_OK;
+    if (status == ATR_ERR_NOT_FOUND)
+        return ATR_OK;
+    ATR_TRY(status);
+    if (note != NULL)
+        atr_train_say(trainer, "R03: %s", note);
+    ATR_TRY(atr_checkpoint_load_state(*file, &state));
+    ATR_TRY(check_same_run(trainer, *file, &state));
+    say_changes(trainer, &state);
+    trainer->cursor = (atr_train_cursor){
+        .epoch = state.epoch,
+        .step_in_epoch = state.step_in_epoch,
+        .global_step = state.global_step,
+        .best_score = state.best_score,
+        .best_epoch = state.best_epoch,
+    };
+
+done:
+    atr_free(note);
+    atr_train_state_free(&state);
+    return status;
+}
+
+atr_status atr_train_resume_model(atr_trainer *trainer, atr_checkpoint_file **file, bool *found)
+{
+    atr_status status = ATR_OK;
+
+    *found = false;
+    if (trainer->root)
+        status = open_checkpoint(trainer, file, found);
+    ATR_TRY(atr_comm_agree(trainer->comm, status));
+    ATR_TRY(atr_comm_broadcast(trainer->comm, found, sizeof *found, 0));
+    if (!*found)
+        goto done;
+    ATR_TRY(atr_comm_broadcast(trainer->comm, &trainer->cursor, sizeof trainer->cursor, 0));
+    ATR_TRY(atr_session_load_from(&trainer->session, *file, ATR_OK, trainer->config.dropout));
+    trainer->saved_step = trainer->cursor.global_step;
+
+done:
+    return status;
+}
+
+atr_status atr_train_resume_optim(atr_trainer *trainer, const atr_checkpoint_file *file)
+{
+    atr_optim_state state = moments_of(trainer);
+    atr_status status = ATR_OK;
+
+    if (trainer->root)
+        status = atr_checkpoint_load_optim(file, trainer->session.params, &state);
+    ATR_TRY(atr_comm_agree(trainer->comm, status));
+    ATR_TRY(atr_comm_broadcast(trainer->comm, &state.step, sizeof state.step, 0));
+    for (int i = 0; i < state.slot_count; i++)
+        ATR_TRY(atr_comm_broadcast_params(trainer->comm, atr_optim_moment(trainer->optim, i), 0));
+    atr_optim_set_steps(trainer->optim, state.step);
+
+done:
+    return status;
+}
