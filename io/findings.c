@@ -183,19 +183,19 @@ static const char *severity_name(atr_severity severity)
     return severity == ATR_ERROR ? "error" : "warning";
 }
 
-/* "error L02 cat_017.png: first line", then details and items, indented. */
-static void append_finding(const atr_finding *finding, int64_t most, const char *report, atr_text *text)
+/* "error L02 cat_017.png: first line", then details and items, indented. Details that were just said (`before`) are not
+ * said again. */
+static void append_finding(const atr_finding *finding, const atr_finding *before, int64_t most,
+                           const char *report, atr_text *text)
 {
-    const char *line = finding->message;
+    const char *details = strchr(finding->message, '\n');
+    const int first = details == NULL ? (int)strlen(finding->message) : (int)(details - finding->message);
+    const char *said = before == NULL ? NULL : strchr(before->message, '\n');
 
-    atr_text_append(text, "%s %s %s%s", severity_name(finding->severity), finding->code, finding->subject,
-                    finding->subject[0] == '\0' ? "" : ": ");
-    while (line != NULL) {
-        const char *end = strchr(line, '\n');
-        const int length = end == NULL ? (int)strlen(line) : (int)(end - line);
-        atr_text_append(text, "%s%.*s\n", line == finding->message ? "" : "    ", length, line);
-        line = end == NULL ? NULL : end + 1;
-    }
+    atr_text_append(text, "%s %s %s%s%.*s\n", severity_name(finding->severity), finding->code,
+                    finding->subject, finding->subject[0] == '\0' ? "" : ": ", first, finding->message);
+    if (details != NULL && (said == NULL || strcmp(details, said) != 0))
+        atr_text_append(text, "    %s\n", details + 1);
     for (int64_t i = 0; i < finding->item_count && i < most; i++)
         atr_text_append(text, "      %s\n", finding->items[i]);
     if (finding->item_count > most)
@@ -207,7 +207,7 @@ static void append_finding(const atr_finding *finding, int64_t most, const char 
 static void append_kind(const atr_findings *findings, int64_t first, int64_t most, const char *report,
                         atr_text *text)
 {
-    const atr_finding *kind = &findings->list[first];
+    const atr_finding *kind = &findings->list[first], *before = NULL;
     int64_t seen = 0;
 
     for (int64_t i = first; i < findings->count; i++) {
@@ -215,11 +215,12 @@ static void append_kind(const atr_findings *findings, int64_t first, int64_t mos
         if (finding->severity != kind->severity || strcmp(finding->code, kind->code) != 0)
             continue;
         if (seen++ < most)
-            append_finding(finding, most, report, text);
+            append_finding(finding, before, most, report, text);
+        before = finding;
     }
     if (seen > most)
-        atr_text_append(text, "%s %s: %lld more files, all in %s\n", severity_name(kind->severity),
-                        kind->code, (long long)(seen - most), report);
+        atr_text_append(text, "%s %s: %lld more, all in %s\n", severity_name(kind->severity), kind->code,
+                        (long long)(seen - most), report);
 }
 
 /* Whether no finding before `index` is of its kind. Kinds are few: the search stops at the first match. */
