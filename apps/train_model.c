@@ -85,11 +85,12 @@ static atr_status load_weights(atr_trainer *trainer)
     atr_weights *weights = NULL;
     atr_params *fresh = NULL;
     atr_load_report report = {0};
+    bool wrapped = false;
     atr_params *const params = trainer->session.params;
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_weights_read(path, &weights));
-    ATR_TRY(atr_weights_strip_prefix(weights, "module.", NULL));
+    ATR_TRY(atr_weights_strip_prefix(weights, "module.", &wrapped));
     ATR_TRY(compare_models(path, weights, trainer));
     ATR_TRY(atr_params_create(atr_graph_param_specs(trainer->session.graph),
                               atr_graph_param_count(trainer->session.graph), &atr_host_allocator, &fresh));

@@ -13,7 +13,7 @@ static const char *const inits[] = {"normal", "xavier", "kaiming", NULL};
 static const char *const compats[] = {"none", "reference", NULL};
 
 #define FIELD(member) .offset = offsetof(atr_train_options, member)
-#define MANY          1e15 /* a bound where any count will do */
+#define MANY INFINITY /* a bound where any count will do */
 
 /* clang-format off */
 static const atr_option rows[] = {
@@ -60,7 +60,7 @@ static const atr_option rows[] = {
     {.name = "init-gain", .kind = ATR_OPTION_REAL, FIELD(init_gain), .value = "0.02", .least = 1e-12,
      .most = 1e6,
      .help = "its gain (normal: standard deviation)"},
-    {.name = "freeze-norm", .kind = ATR_OPTION_FLAG, FIELD(freeze_norm),
+    {.name = "freeze-bn", .kind = ATR_OPTION_FLAG, FIELD(freeze_norm),
      .help = "batch norms keep their running statistics"},
 
     {.name = "batch", .kind = ATR_OPTION_INT, FIELD(batch), .value = "8", .least = 1, .most = 1e6,
@@ -72,9 +72,9 @@ static const atr_option rows[] = {
     {.name = "optimizer", .kind = ATR_OPTION_CHOICE, FIELD(optimizer), .value = "sgd",
      .choices = optimizers,
      .help = "update rule"},
-    {.name = "lr", .kind = ATR_OPTION_REAL, FIELD(lr), .value = "7e-3", .least = 1e-12, .most = 1e6,
+    {.name = "lr", .kind = ATR_OPTION_REAL, FIELD(lr), .value = "7e-3", .least = 1e-12, .most = MANY,
      .help = "largest learning rate, at batch 16 (see --fit-lr)"},
-    {.name = "min-lr", .kind = ATR_OPTION_REAL, FIELD(min_lr), .least = 0, .most = 1e6,
+    {.name = "min-lr", .kind = ATR_OPTION_REAL, FIELD(min_lr), .least = 0, .most = MANY,
      .help = "smallest one; 1 % of --lr unless given"},
     {.name = "fit-lr", .kind = ATR_OPTION_FLAG, FIELD(fit_lr), .value = "true",
      .help = "scale both by batch / 16, within the reference's limits"},
