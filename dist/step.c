@@ -105,13 +105,21 @@ static void list_samples(const atr_parallel_batch *batch, char *text, size_t byt
         snprintf(text + used, bytes - used, ", ...");
 }
 
+/* "NaN" and "infinite" as people write them, other numbers as usual. */
+static const char *number_text(double value, char text[ATR_REAL_TEXT_BYTES])
+{
+    if (isfinite(value))
+        return atr_real_text(value, text);
+    return isnan(value) ? "NaN" : "infinite";
+}
+
 /* The sum over ranks has spread the fault everywhere. So each rank runs its part once more without summing and looks whether
  * the fault is its own; all of them agree on the message of the lowest rank that finds one. */
 static atr_status explain_numeric(const atr_parallel *parallel, const atr_parallel_batch *batch,
                                   double divisor, int64_t number)
 {
     const char *tensor = NULL;
-    char samples[512];
+    char samples[512], value[ATR_REAL_TEXT_BYTES];
     double loss = 0;
     atr_status status = ATR_OK;
 
@@ -120,11 +128,11 @@ static atr_status explain_numeric(const atr_parallel *parallel, const atr_parall
     tensor = first_bad_gradient(parallel);
     list_samples(batch, samples, sizeof samples);
     if (!isfinite(loss) || tensor != NULL)
-        status =
-            atr_fail(ATR_ERR_NUMERIC,
-                     "T01: step %lld rank %d: loss is %g. First non-finite tensor: gradient of %s. Samples %s",
-                     (long long)number, atr_comm_rank(parallel->comm), loss,
-                     tensor != NULL ? tensor : "(none)", samples);
+        status = atr_fail(
+            ATR_ERR_NUMERIC,
+            "T01: step %lld rank %d: loss is %s. First non-finite tensor: gradient of %s. Samples %s.",
+            (long long)number, atr_comm_rank(parallel->comm), number_text(loss, value),
+            tensor != NULL ? tensor : "(none)", samples);
 
 done:
     status = atr_comm_agree(parallel->comm, status);

@@ -1,7 +1,10 @@
 #include "io/loader.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "core/rng.h"
 #include "core/timer.h"
@@ -172,6 +175,15 @@ static bool take_sample(atr_loader *loader, slot **out, int64_t *index)
     return false;
 }
 
+/* Threads that compute use every core; the loader's take what these leave (in Linux niceness belongs to the thread). */
+static void be_nice(void)
+{
+    const int calm = 10;
+
+    if (setpriority(PRIO_PROCESS, (id_t)gettid(), calm) != 0)
+        errno = 0; /* as nice as can be already */
+}
+
 static void *work(void *argument)
 {
     atr_loader *loader = ((worker *)argument)->loader;
@@ -179,6 +191,7 @@ static void *work(void *argument)
     slot *s = NULL;
     int64_t index = 0;
 
+    be_nice();
     pthread_mutex_lock(&loader->lock);
     while (take_sample(loader, &s, &index)) {
         pthread_mutex_unlock(&loader->lock);
