@@ -29,6 +29,14 @@ if(ATR_SANITIZE)
     add_link_options(-fsanitize=${ATR_SANITIZE})
 endif()
 
+# atr_program(TARGET SOURCES...): an executable.
+function(atr_program target)
+    add_executable(${target} ${ARGN})
+    if(ATR_SANITIZE)
+        target_sources(${target} PRIVATE "${PROJECT_SOURCE_DIR}/cmake/keep_loaded.c")
+    endif()
+endfunction()
+
 # atr_folder(NAME): a static library atr_NAME of all C files below this folder, with the repository's root as include path.
 function(atr_folder name)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.c")
