@@ -39,19 +39,23 @@ static atr_status tell_incomplete(const char *path)
     int64_t complete = 0, samples = 0, written = 0;
 
     ATR_TRY(atr_h5_open(path, &file));
+    if (!atr_h5_has_attr(file, "/", "complete")) {
+        status = atr_fail(ATR_ERR_DATA, "%s: an HDF5 file, but no data set made by `atrous pack`", path);
+        goto done;
+    }
     ATR_TRY(atr_h5_get_i64(file, "/", "complete", &complete));
     ATR_TRY(atr_h5_get_i64(file, "/", "samples", &samples));
     ATR_TRY(atr_h5_get_i64(file, "/", "written", &written));
     if (complete == 0)
         status = atr_fail(
             ATR_ERR_DATA,
-            "P01 %s is not complete: the writer stopped after %lld of %lld samples. Run pack again; a "
+            "P01: %s is not complete: the writer stopped after %lld of %lld samples. Run pack again; a "
             "half pack is never read.",
             path, (long long)written, (long long)samples);
     else
         status = atr_fail(
             ATR_ERR_DATA,
-            "P01 %s is not complete: the writer stopped before the last step. Run pack again; a half "
+            "P01: %s is not complete: the writer stopped before the last step. Run pack again; a half "
             "pack is never read.",
             path);
 
