@@ -1,10 +1,8 @@
 #include "io/h5.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -64,14 +62,17 @@ atr_status atr_h5_create(const char *path, atr_h5 **out)
     /* Lower bound 1.8: all metadata carries checksums. Upper bound 1.8: no "open for write" mark that would hide how far
      * a killed writer came. */
     H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18);
-    H5Pset_file_locking(access, true, true);
+    int *error = &file->error;
+    if (!atr_h5_disk_use(access, &error)) {
+        status = atr_fail(ATR_ERR_INTERNAL, "HDF5 does not take our file driver");
+        goto done;
+    }
     H5Pset_obj_track_times(create, false);
     H5Pset_userblock(create, ATR_H5_USER_BLOCK); /* room for the seal, see io/h5_guard.h */
-    errno = 0;
     file->id = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
-    if (file->id < 0) {
-        status = atr_fail(ATR_ERR_IO, "%s: cannot be created%s%s", path, errno != 0 ? ": " : "",
-                          errno != 0 ? strerror(errno) : "");
+    if (file->id < 0 || file->error != 0) {
+        status = atr_fail(ATR_ERR_IO, "%s: cannot be created%s%s", path, file->error != 0 ? ": " : "",
+                          file->error != 0 ? strerror(file->error) : "");
         goto done;
     }
     *out = file;
@@ -122,26 +123,20 @@ done:
     return status;
 }
 
+/* What our driver kept to itself: HDF5 was told that the write went well. */
+static atr_status check_written(const atr_h5 *file)
+{
+    if (file->error != 0)
+        return atr_fail(ATR_ERR_IO, "%s: cannot be written: %s", file->path, strerror(file->error));
+    return ATR_OK;
+}
+
 atr_status atr_h5_flush(atr_h5 *file)
 {
     atr_h5_silence();
     if (H5Fflush(file->id, H5F_SCOPE_GLOBAL) < 0)
-        return atr_fail(ATR_ERR_IO, "%s: cannot be written (is the disk full?)", file->path);
-    return ATR_OK;
-}
-
-/* HDF5 1.10 crashes at the end of the process when a file's cache could not be written out. So a file that is given up gets
- * memory behind its descriptor: HDF5 then finishes without a fault, into nothing, and the disk sees no more of it. */
-static void divert_to_memory(const atr_h5 *file)
-{
-    void *handle = NULL; /* of the POSIX driver: its descriptor */
-    const int memory = memfd_create("atrous-h5", MFD_CLOEXEC);
-
-    if (memory < 0)
-        return;
-    if (H5Fget_vfd_handle(file->id, H5P_DEFAULT, &handle) >= 0 && handle != NULL)
-        dup3(memory, *(const int *)handle, O_CLOEXEC);
-    close(memory);
+        return atr_fail(ATR_ERR_IO, "%s: HDF5 cannot write its tables", file->path);
+    return check_written(file);
 }
 
 atr_status atr_h5_close(atr_h5 **file)
@@ -152,10 +147,10 @@ atr_status atr_h5_close(atr_h5 **file)
     *file = NULL;
     if (closing->writable)
         status = atr_h5_flush(closing);
-    if (status != ATR_OK)
-        divert_to_memory(closing);
     if (H5Fclose(closing->id) < 0 && status == ATR_OK)
-        status = atr_fail(ATR_ERR_IO, "%s: cannot be closed (is the disk full?)", closing->path);
+        status = atr_fail(ATR_ERR_IO, "%s: HDF5 cannot close it", closing->path);
+    if (status == ATR_OK)
+        status = check_written(closing);
     closing->id = -1;
     atr_h5_destroy(closing);
     return status;
@@ -168,8 +163,6 @@ void atr_h5_destroy(atr_h5 *file)
     atr_h5_silence();
     if (file->access >= 0)
         H5Pclose(file->access);
-    if (file->id >= 0 && file->writable)
-        divert_to_memory(file);
     if (file->id >= 0)
         H5Fclose(file->id);
     atr_free(file->path);

@@ -13,10 +13,14 @@ struct atr_h5 {
     char *path;
     int64_t bytes; /* of a file opened for reading: nothing in it can be larger */
     bool writable;
+    int error; /* errno of the first write that failed, 0: none (see h5_disk.c) */
 };
 
 /* HDF5 keeps its error stack and its wish to print per thread, so each entry into it silences the printing. */
 void atr_h5_silence(void);
+
+/* Makes files opened with `access` write through our own driver, which keeps the first failure in `**error`. */
+bool atr_h5_disk_use(hid_t access, int **error);
 
 /* Fixed-length, zero-padded UTF-8 strings of `bytes`; negative on failure. Closed by the caller (H5Tclose). */
 hid_t atr_h5_text_type(size_t bytes);

@@ -569,29 +569,43 @@ static void killed_writer_leaves_a_sound_file(void **unused)
     sample_free(&s);
 }
 
+/* Saves with files limited to `bytes`, in a process of its own that ends as programs do: HDF5's own end is part of the test.
+ * Returns whether it failed with the right message and left nothing behind. */
+static bool save_fails_at(sample *s, size_t bytes)
+{
+    const pid_t child = fork();
+    int result = 0;
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        const struct rlimit limit = {bytes, bytes};
+        signal(SIGXFSZ, SIG_IGN); /* write() then fails with EFBIG */
+        if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
+            exit(2);
+        const atr_status status = atr_run_save(s->folder, &s->ckpt, true);
+        exit(status == ATR_ERR_IO && strstr(atr_status_message(), "last.h5.partial") != NULL &&
+                     strstr(atr_status_message(), "File too large") != NULL
+                 ? 0
+                 : 1);
+    }
+    assert_int_equal(waitpid(child, &result, 0), child);
+    return WIFEXITED(result) && WEXITSTATUS(result) == 0;
+}
+
 /* A full disk, played by a limit on the size of files: a message, and the old file is untouched. */
 static void full_disk_leaves_the_old_file(void **unused)
 {
     sample s;
+    int64_t size = 0;
 
     (void)unused;
     sample_make(&s, 1);
     save(&s, 50, false);
-    const pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        const struct rlimit limit = {4096, 4096};
-        signal(SIGXFSZ, SIG_IGN); /* write() then fails with EFBIG */
-        s.state.global_step = 51;
-        if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
-            _exit(2);
-        const atr_status status = atr_run_save(s.folder, &s.ckpt, true);
-        _exit(status == ATR_ERR_IO && strstr(atr_status_message(), "last.h5.partial") != NULL ? 0 : 1);
-    }
-    int result = 0;
-    assert_int_equal(waitpid(child, &result, 0), child);
-    assert_true(WIFEXITED(result));
-    assert_int_equal(WEXITSTATUS(result), 0);
+    must_be_ok(atr_path_size(scratch_text("%s/last.h5", s.folder), &size));
+    s.state.global_step = 51;
+    for (int64_t limit = 1; limit < size; limit += size / 23)
+        assert_true(save_fails_at(&s, (size_t)limit));
+    assert_true(save_fails_at(&s, (size_t)size - 1));
     assert_int_equal(step_of(scratch_text("%s/last.h5", s.folder)), 50);
     assert_false(atr_path_exists(scratch_text("%s/last.h5.partial", s.folder)));
     sample_free(&s);
