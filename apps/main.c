@@ -12,6 +12,8 @@ static const atr_command commands[] = {
     {"predict", atr_cmd_predict, "segment pictures: MODEL.h5 INPUT... -o DIR"},
     {"import", atr_cmd_import, "PyTorch weights to a model: WEIGHTS -o MODEL.h5"},
     {"bench", atr_cmd_bench, "time prediction or training on this machine"},
+    {"info", atr_cmd_info, "what a file is and holds: FILE"},
+    {"doctor", atr_cmd_doctor, "what this machine and build can do; whether files are sound"},
     {"report", atr_cmd_report, "one HTML page about a run: RUN"},
 };
 

@@ -18,6 +18,10 @@ atr_status atr_comm_open(atr_comm **out);
 /* Collective. Ends MPI if atr_comm_open() started it. Takes NULL. */
 void atr_comm_close(atr_comm *comm);
 
+/* "Open MPI v4.1.4", or "none: this program was built without MPI", into `text`; returns `text`. Not collective. */
+enum { ATR_COMM_LIBRARY_BYTES = 256 };
+char *atr_comm_library(char *text);
+
 int atr_comm_rank(const atr_comm *comm);
 int atr_comm_size(const atr_comm *comm);
 /* Among the ranks that share this rank's node (its memory). */

@@ -186,7 +186,24 @@ done:
     return status;
 }
 
+char *atr_comm_library(char *text)
+{
+    char version[MPI_MAX_LIBRARY_VERSION_STRING + 1] = "";
+    int length = 0;
+
+    MPI_Get_library_version(version, &length); /* allowed before MPI is started */
+    version[strcspn(version, ",\n")] = '\0';
+    snprintf(text, ATR_COMM_LIBRARY_BYTES, "%s", version);
+    return text;
+}
+
 #else
+
+char *atr_comm_library(char *text)
+{
+    snprintf(text, ATR_COMM_LIBRARY_BYTES, "none: this program was built without MPI");
+    return text;
+}
 
 atr_status atr_comm_connect_mpi(atr_comm *comm)
 {

@@ -1,0 +1,182 @@
+/* atrous doctor: what this machine and this build can do, and whether files are sound. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "apps/cli.h"
+#include "apps/info.h"
+#include "core/cpu.h"
+#include "core/threads.h"
+#include "dnn/backend.h"
+#include "io/dataset.h"
+#include "io/path.h"
+
+static void say(const char *what, const char *text)
+{
+    printf("%-14s %s\n", what, text);
+}
+
+/* Name of the processor as Linux tells it. */
+static void say_processor(void)
+{
+    char line[256];
+    FILE *file = fopen("/proc/cpuinfo", "r");
+
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || colon == NULL)
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        say("processor", colon + 1 + strspn(colon + 1, " \t"));
+        break;
+    }
+    if (file != NULL)
+        fclose(file);
+}
+
+/* ATR_ISA with a name that does not exist is the user's fault: the only finding about instructions. */
+static int64_t say_instructions(void)
+{
+    const atr_isa detected = atr_isa_detected(), used = atr_isa_level();
+    char text[128];
+
+    if (detected == used)
+        snprintf(text, sizeof text, "%s", atr_isa_name(used));
+    else
+        snprintf(text, sizeof text, "%s (the machine has %s; ATR_ISA caps it)", atr_isa_name(used),
+                 atr_isa_name(detected));
+    say("instructions", text);
+    if (atr_isa_check() == ATR_OK)
+        return 0;
+    atr_cli_error("doctor", atr_status_message());
+    return 1;
+}
+
+static int64_t say_backend(const char *name, int threads)
+{
+    atr_backend *backend = NULL;
+    char text[256];
+    const atr_status status = atr_backend_open(name, threads, &backend);
+
+    if (status == ATR_OK)
+        snprintf(text, sizeof text, "%s: %s", name, backend->table->summary);
+    else
+        snprintf(text, sizeof text, "%s: cannot be opened: %s", name, atr_status_message());
+    say("back end", text);
+    atr_backend_close(backend);
+    return status != ATR_OK;
+}
+
+static int64_t say_backends(int threads)
+{
+    char names[256], *rest = NULL;
+    int64_t faults = 0;
+
+    snprintf(names, sizeof names, "%s", atr_backend_names());
+    for (char *name = strtok_r(names, ", ", &rest); name != NULL; name = strtok_r(NULL, ", ", &rest))
+        faults += say_backend(name, threads);
+    return faults;
+}
+
+/* Whether a program lies on $PATH. */
+static bool on_path(const char *program)
+{
+    const char *folder = getenv("PATH");
+
+    while (folder != NULL && *folder != '\0') {
+        char path[4096];
+        const int length = (int)strcspn(folder, ":");
+        const int wrote = snprintf(path, sizeof path, "%.*s/%s", length, folder, program);
+        if (wrote < (int)sizeof path && access(path, X_OK) == 0)
+            return true;
+        folder += length + (folder[length] == ':');
+    }
+    return false;
+}
+
+/* Everything in a data set is read and decoded. */
+static atr_status check_dataset(const char *path, int threads)
+{
+    atr_status status = ATR_OK;
+    atr_dataset *dataset = NULL;
+    atr_findings *findings = NULL;
+    char *text = NULL;
+
+    ATR_TRY(atr_dataset_open(path, &dataset));
+    ATR_TRY(atr_findings_create(&findings));
+    ATR_TRY(atr_dataset_verify(dataset, threads, NULL, findings));
+    if (atr_findings_count(findings) > 0) {
+        ATR_TRY(atr_findings_text(findings, 5, NULL, &text));
+        status = atr_fail(ATR_ERR_DATA, "%s is damaged:\n%s", path, text);
+    } else {
+        printf("%s: data set, all %lld samples are sound\n", path, (long long)atr_dataset_count(dataset));
+    }
+done:
+    atr_free(text);
+    atr_findings_destroy(findings);
+    atr_dataset_close(dataset);
+    return status;
+}
+
+static atr_status check_file(const char *path, int threads)
+{
+    static const char *const names[] = {
+        [ATR_FILE_MODEL] = "model", [ATR_FILE_PICTURE] = "picture", [ATR_FILE_WEIGHTS] = "weights"};
+    atr_status status = ATR_OK;
+    atr_file_kind kind = ATR_FILE_WEIGHTS;
+
+    ATR_TRY(atr_file_sniff(path, &kind));
+    if (kind == ATR_FILE_DATASET)
+        return check_dataset(path, threads);
+    ATR_TRY(atr_info_check(path, kind));
+    printf("%s: %s, sound\n", path, names[kind]);
+done:
+    return status;
+}
+
+static int64_t examine(const atr_options *options)
+{
+    const atr_threads threads = atr_threads_given(1, 1);
+    char text[ATR_THREADS_TEXT_BYTES], library[ATR_COMM_LIBRARY_BYTES];
+    int64_t faults = 0;
+
+    say("atrous", atr_cli_version());
+    say_processor();
+    say("threads", atr_threads_text(&threads, text));
+    faults += say_instructions();
+    faults += say_backends(threads.count);
+    say("MPI", atr_comm_library(library));
+    say("gnuplot",
+        on_path("gnuplot") ? "found" : "not found: `atrous report` draws no curves (Debian: gnuplot-nox)");
+    for (int64_t i = 0; i < atr_options_positional_count(options); i++)
+        if (check_file(atr_options_positional(options, i), threads.count) != ATR_OK) {
+            atr_cli_error("doctor", atr_status_message());
+            faults++;
+        }
+    return faults;
+}
+
+int atr_cmd_doctor(int argc, char **argv)
+{
+    atr_status status = ATR_OK;
+    atr_options *options = NULL;
+    int exit_code = ATR_EXIT_DONE;
+
+    ATR_TRY(atr_options_create(
+        "atrous doctor", "[FILE...]",
+        "Says what this machine and this build can do: threads, instructions, back ends, MPI. "
+        "Files named are read from end to end. Anything wrong ends with code 1.",
+        &options));
+    if (!atr_cli_parse(options, argc, argv, false, &exit_code))
+        goto done;
+    if (examine(options) > 0)
+        exit_code = ATR_EXIT_FAILED;
+done:
+    if (status != ATR_OK) {
+        atr_cli_error("doctor", atr_status_message());
+        exit_code = atr_cli_exit_code(status);
+    }
+    atr_options_destroy(options);
+    return exit_code;
+}

@@ -1,0 +1,50 @@
+#ifndef ATR_APPS_INFO_H
+#define ATR_APPS_INFO_H
+
+#include "core/text.h"
+#include "io/weights.h"
+
+/* What a file is and holds, as text for people or as one JSON object; the parts of `atrous info`. */
+
+typedef enum atr_file_kind {
+    ATR_FILE_MODEL, /* or a checkpoint, or an HDF5 file of another program: opening it says so */
+    ATR_FILE_DATASET,
+    ATR_FILE_PICTURE, /* PNG, JPEG */
+    ATR_FILE_WEIGHTS  /* or something unknown: reading it says so */
+} atr_file_kind;
+
+/* Tells by the content, never by the name. The seal of our own files is checked on the way (ATR_ERR_DATA where it is broken).
+ * ATR_ERR_USAGE: a folder; ATR_ERR_NOT_FOUND, ATR_ERR_IO. */
+atr_status atr_file_sniff(const char *path, atr_file_kind *out);
+
+typedef struct atr_info_request {
+    const char *path;
+    int64_t bytes; /* of the file */
+    bool json;
+    bool tensors; /* list every tensor */
+} atr_info_request;
+
+/* A model or checkpoint file of ours. Messages as of atr_checkpoint_open(). */
+atr_status atr_info_model(const atr_info_request *request, atr_text *out);
+
+/* A weight file of another program. Messages as of atr_weights_read(). */
+atr_status atr_info_weights(const atr_info_request *request, atr_text *out);
+
+/* Reads a model, weight file or picture from end to end and says nothing. */
+atr_status atr_info_check(const char *path, atr_file_kind kind);
+
+/* Decodes the whole picture, so that a damaged one is found. */
+atr_status atr_info_picture(const atr_info_request *request, atr_text *out);
+
+/* "  NAME      " in front of a line of facts. */
+void atr_info_label(atr_text *out, const char *name);
+/* "23.6 MB" */
+void atr_info_bytes(atr_text *out, int64_t bytes);
+/* Text of a file with its control characters made harmless. */
+void atr_info_printable(atr_text *out, const char *text);
+
+/* Trainable numbers by part of the network (what stands before the first '.' of a name), and buffers apart. In JSON the
+ * members "parameters", "buffers", "parts" and, if asked for, "tensors" of an object. */
+void atr_info_tensors(const atr_weights *weights, const atr_info_request *request, atr_text *out);
+
+#endif
