@@ -57,8 +57,8 @@ static int64_t source(const sweep *s, int64_t at, int64_t k, int64_t extent)
 }
 
 /* sums[j][c] += factors[j] row[c] */
-static void add_products(double sums[PIXELS][CHANNELS], const double factors[PIXELS], const float *row,
-                         int64_t count)
+ATR_REF_WIDE static void add_products(double sums[PIXELS][CHANNELS], const double factors[PIXELS],
+                                      const float *row, int64_t count)
 {
     double *s0 = sums[0], *s1 = sums[1], *s2 = sums[2], *s3 = sums[3];
     const double f0 = factors[0], f1 = factors[1], f2 = factors[2], f3 = factors[3];
@@ -148,7 +148,7 @@ static void sweep_run(const sweep *s)
     /* A depthwise convolution is swept as if it had one group: its channels stay side by side. */
     const int64_t span = is_depthwise(s->conv) ? channels : s->to_group;
 
-#pragma omp parallel for collapse(2)
+#pragma omp parallel for collapse(2) schedule(dynamic, 4)
     for (int64_t row = 0; row < s->to->dims[0] * height; row++)
         for (int64_t x = 0; x < width; x += PIXELS)
             for (int64_t first = 0; first < channels;) {

@@ -11,6 +11,15 @@ enum {
     ATR_REF_CHANNELS = 64 /* channels that one task of a reduction over pixels takes */
 };
 
+/* Before an inner loop that takes most of the time: compiled once per vector width, chosen when the program starts. Each
+ * element's operations and their order stay the same, and so do the results, bit for bit. The sanitizers' runtimes do not
+ * stand yet when that choice is made. */
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define ATR_REF_WIDE __attribute__((target_clones("default", "avx2", "avx512f")))
+#else
+#define ATR_REF_WIDE
+#endif
+
 /* Pixel `index` of all N*H*W; the pixel stride may exceed the channels (see atr_step). */
 static inline float *atr_ref_pixel(const atr_tensor *tensor, int64_t index)
 {
