@@ -237,13 +237,20 @@ static bool first_of_kind(const atr_findings *findings, int64_t index)
 
 atr_status atr_findings_text(const atr_findings *findings, int64_t most, const char *report, char **text)
 {
+    atr_status status = ATR_OK;
     atr_text built = {0};
 
     for (atr_severity severity = ATR_WARNING; severity <= ATR_ERROR; severity++)
         for (int64_t i = 0; i < findings->count; i++)
             if (findings->list[i].severity == severity && first_of_kind(findings, i))
                 append_kind(findings, i, most, report, &built);
-    return atr_text_take(&built, text);
+    ATR_TRY(atr_text_take(&built, text));
+    for (char *c = *text; *c != '\0'; c++) /* a file's name must not steer the terminal */
+        if (((unsigned char)*c < ' ' && *c != '\n') || *c == 127)
+            *c = '?';
+
+done:
+    return status;
 }
 
 /* File names may be no UTF-8: what JSON cannot hold is replaced. */

@@ -78,9 +78,10 @@ static atr_status take_one(void *user, int64_t index, void *result)
     x->image_at[index + 1] = x->image_at[index] + look->image_bytes;
     x->mask_at[index + 1] = x->mask_at[index] + (int64_t)look->mask_bytes;
     count_values(job, index, look);
+    job->failed |= atr_findings_of_severity(look->findings, ATR_ERROR) > 0;
     if (look->mask_png != NULL) {
         x->mask_sums[index] = atr_hash64(look->mask_png, look->mask_bytes, 0);
-        if (atr_findings_of_severity(job->findings, ATR_ERROR) == 0) /* else nothing will be written */
+        if (!job->failed)
             ATR_TRY(spool_mask(job, look));
     }
     ATR_TRY(atr_findings_move(job->findings, look->findings));

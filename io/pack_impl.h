@@ -14,6 +14,7 @@ typedef struct atr_pack_job {
     atr_voc voc;
     atr_dataset_index index; /* of voc.samples, in their order */
     int spool;               /* file without a name that holds the encoded masks, -1: none */
+    bool failed;             /* an error was found: nothing will be written */
     int64_t binary_masks;    /* masks that hold nothing but 0 and 255 */
     int64_t masks_255;       /* masks that hold 255 */
     int64_t masks_seen;      /* masks that could be read */

@@ -19,12 +19,18 @@ void atr_pack_look_free(atr_pack_look *look)
 }
 
 /* A file that cannot be read or decoded is a finding with the message of whoever saw it. */
-static atr_status file_fault(atr_pack_look *look, const char *path, atr_status status)
+static atr_status file_fault(const atr_pack_job *job, atr_pack_look *look, const char *path,
+                             atr_status status)
 {
+    const char *reason = atr_status_message();
+    const size_t length = strlen(path);
+
     if (status == ATR_ERR_MEMORY)
         return status;
-    return atr_findings_add(look->findings, "F01", ATR_ERROR, path, "cannot be read: %s",
-                            atr_status_message());
+    if (strncmp(reason, path, length) == 0 && strncmp(reason + length, ": ", 2) == 0)
+        reason += length + 2; /* the subject says it already */
+    return atr_findings_add(look->findings, "F01", ATR_ERROR, atr_voc_relative(&job->voc, path),
+                            "cannot be read: %s.\nRepair or remove the file.", reason);
 }
 
 static void add_moments(const atr_image *image, atr_pack_look *look)
@@ -61,7 +67,7 @@ static atr_status look_at_image(const atr_pack_job *job, const char *path, atr_p
     if (status == ATR_OK)
         status = atr_image_decode_rgb(bytes, size, apply, &image);
     if (status != ATR_OK) {
-        status = file_fault(look, path, status);
+        status = file_fault(job, look, path, status);
         goto done;
     }
     look->width = image.width;
@@ -98,7 +104,7 @@ static atr_status orientation_fault(const atr_pack_job *job, const atr_voc_sampl
     if ((job->config->exif == ATR_EXIF_APPLY && fits_turned) ||
         (job->config->exif == ATR_EXIF_IGNORE && fits_stored))
         return ATR_OK;
-    return atr_findings_add(look->findings, "L05", ATR_ERROR, sample->image,
+    return atr_findings_add(look->findings, "L05", ATR_ERROR, atr_voc_relative(&job->voc, sample->image),
                             "image %lldx%lld, mask %lldx%lld: the photo carries EXIF orientation %d.\n%s",
                             (long long)info->width, (long long)info->height, (long long)mask->width,
                             (long long)mask->height, info->orientation, advice);
@@ -114,7 +120,7 @@ static atr_status check_sizes(const atr_pack_job *job, const atr_voc_sample *sam
         return ATR_OK;
     const bool swapped = mask->width == info->height && mask->height == info->width;
     return atr_findings_add(
-        look->findings, "L05", ATR_ERROR, sample->image,
+        look->findings, "L05", ATR_ERROR, atr_voc_relative(&job->voc, sample->image),
         "image %lldx%lld, mask %lldx%lld: sizes differ and no EXIF orientation explains it.\n%s "
         "Pair refused: labels would lie beside their objects.",
         (long long)info->width, (long long)info->height, (long long)mask->width, (long long)mask->height,
@@ -183,6 +189,7 @@ static atr_status colour_fault(const char *path, const atr_image_info *info, atr
 static atr_status look_at_labels(const atr_pack_job *job, const char *path, bool jpeg, const atr_mask *mask,
                                  atr_pack_look *look)
 {
+    const char *name = atr_voc_relative(&job->voc, path);
     atr_status status = ATR_OK;
     uint8_t *ids = NULL;
 
@@ -190,9 +197,9 @@ static atr_status look_at_labels(const atr_pack_job *job, const char *path, bool
     ATR_TRY(atr_label_scan_mask(job->map, mask, ids, &look->scan));
     look->mask_read = true;
     if (jpeg || atr_label_scan_blended(&look->scan))
-        ATR_TRY(lossy_fault(path, jpeg, &look->scan, look->findings));
+        ATR_TRY(lossy_fault(name, jpeg, &look->scan, look->findings));
     else if (look->scan.odd_pixels > 0)
-        ATR_TRY(odd_fault(&job->classes, path, &look->scan, look->findings));
+        ATR_TRY(odd_fault(&job->classes, name, &look->scan, look->findings));
     if (atr_findings_count(look->findings) == 0)
         ATR_TRY(atr_png_encode_indexed(ids, mask->width, mask->height, job->index.palette, &look->mask_png,
                                        &look->mask_bytes));
@@ -212,7 +219,8 @@ static atr_status background_mask(const atr_pack_job *job, const atr_image_info 
     return ATR_NEW(mask->width * mask->height, &mask->values);
 }
 
-static atr_status read_mask(const char *path, atr_pack_look *look, atr_mask *mask, bool *jpeg, bool *good)
+static atr_status read_mask(const atr_pack_job *job, const char *path, atr_pack_look *look, atr_mask *mask,
+                            bool *jpeg, bool *good)
 {
     atr_status status = ATR_OK;
     atr_image_info info = {0};
@@ -224,14 +232,14 @@ static atr_status read_mask(const char *path, atr_pack_look *look, atr_mask *mas
     if (status == ATR_OK)
         status = atr_image_probe(bytes, size, &info);
     if (status == ATR_OK && info.format == ATR_IMAGE_PNG && info.channels > 1 && !info.palette) {
-        status = colour_fault(path, &info, look->findings);
+        status = colour_fault(atr_voc_relative(&job->voc, path), &info, look->findings);
         goto done;
     }
     *jpeg = info.format == ATR_IMAGE_JPEG;
     if (status == ATR_OK)
         status = atr_mask_decode(bytes, size, mask);
     if (status != ATR_OK)
-        status = file_fault(look, path, status);
+        status = file_fault(job, look, path, status);
     else
         *good = true;
 
@@ -254,7 +262,7 @@ atr_status atr_pack_look_at(const atr_pack_job *job, int64_t index, atr_pack_loo
     ATR_TRY(atr_findings_create(&look->findings));
     ATR_TRY(look_at_image(job, sample->image, look, &info, &image_good));
     if (sample->mask != NULL)
-        ATR_TRY(read_mask(sample->mask, look, &mask, &jpeg, &mask_good));
+        ATR_TRY(read_mask(job, sample->mask, look, &mask, &jpeg, &mask_good));
     else if (image_good)
         ATR_TRY(background_mask(job, &info, &mask));
     if (image_good && mask_good)

@@ -36,6 +36,15 @@ void atr_voc_free(atr_voc *voc)
     *voc = (atr_voc){0};
 }
 
+const char *atr_voc_relative(const atr_voc *voc, const char *path)
+{
+    const size_t length = strlen(voc->root);
+
+    if (strncmp(path, voc->root, length) != 0)
+        return path;
+    return path + length + strspn(path + length, "/");
+}
+
 static bool is_root(const char *folder)
 {
     char *images = NULL;
@@ -114,7 +123,7 @@ static atr_status report_twins(scan *s)
         const atr_voc_file *a = &s->images.list[i - 1], *b = &s->images.list[i];
         if (strcmp(a->stem, b->stem) == 0)
             ATR_TRY(atr_findings_add(
-                s->findings, "F02", ATR_ERROR, a->path,
+                s->findings, "F02", ATR_ERROR, atr_voc_relative(s->voc, a->path),
                 "%s has the same name, so one mask would serve two pictures.\nRemove or rename "
                 "one of them.",
                 atr_path_base(b->path)));
@@ -187,7 +196,7 @@ static atr_status read_split_list(scan *s, const char *name, uint8_t bit, uint8_
             s->splits[found[i]] |= bit;
     }
     if (unknown > 0)
-        ATR_TRY(report_unknown(s, path + strlen(s->voc->root) + 1, names, found, count, unknown));
+        ATR_TRY(report_unknown(s, atr_voc_relative(s->voc, path), names, found, count, unknown));
 
 done:
     atr_free(found);
@@ -262,7 +271,7 @@ static atr_status find_mask(scan *s, const char *stem, char **path)
     }
     const atr_voc_file *file = &s->masks.list[index];
     if (!is_known_mask(file))
-        return atr_findings_add(s->findings, "F01", ATR_ERROR, file->path,
+        return atr_findings_add(s->findings, "F01", ATR_ERROR, atr_voc_relative(s->voc, file->path),
                                 "masks of this kind are not read.\nExport masks as PNG, indexed or grey.");
     return atr_strdup(file->path, path);
 }

@@ -41,4 +41,7 @@ typedef struct atr_voc {
 atr_status atr_voc_scan(const atr_voc_config *config, atr_findings *findings, atr_voc *out);
 void atr_voc_free(atr_voc *voc);
 
+/* A path of the set as seen from its root, for messages: "JPEGImages/a.jpg". Borrowed from `path`. */
+const char *atr_voc_relative(const atr_voc *voc, const char *path);
+
 #endif
