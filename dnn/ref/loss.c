@@ -13,8 +13,6 @@
  * A row of dlogits gathers from the rows of pixels that read it; each pixel's softmax is therefore computed once for the
  * loss and once or twice for the gradient, instead of being stored. */
 
-enum { MAX_CLASSES = 256 };
-
 /* Scratch: row losses [N,H] and gradient sums [N,h,w,K], both f64. */
 size_t atr_ref_loss_scratch(const atr_loss_args *args)
 {
@@ -54,7 +52,7 @@ static double row_loss(const atr_loss_args *args, int64_t n, int64_t y)
 
     for (int64_t x = 0; x < args->width; x++) {
         const int64_t label = labels[x];
-        double l[MAX_CLASSES], sum;
+        double l[ATR_REF_CLASSES], sum;
         if (label >= classes)
             continue;
         atr_ref_logits_at(&args->logits, n, args->height, args->width, y, x, l);
@@ -73,7 +71,7 @@ static void add_row_gradient(const atr_loss_args *args, int64_t n, int64_t y, do
     for (int64_t x = 0; x < args->width; x++) {
         const int64_t label = labels[x];
         const atr_bilinear_tap tap = atr_bilinear_corners(x, w, args->width);
-        double l[MAX_CLASSES], sum;
+        double l[ATR_REF_CLASSES], sum;
         if (label >= classes)
             continue;
         atr_ref_logits_at(&args->logits, n, args->height, args->width, y, x, l);
@@ -110,8 +108,11 @@ atr_status atr_ref_cross_entropy(atr_backend *backend, atr_loss_args *args)
     const int64_t rows = args->logits.dims[0] * args->height;
     const int64_t h = args->logits.dims[1], row_sums = args->logits.dims[2] * args->logits.dims[3];
     double *losses = args->scratch, *sums = losses + rows;
+    const atr_status status = atr_ref_check_classes(&args->logits);
 
     (void)backend;
+    if (status != ATR_OK)
+        return status;
 #pragma omp parallel for schedule(dynamic)
     for (int64_t row = 0; row < rows; row++)
         losses[row] = row_loss(args, row / args->height, row % args->height);

@@ -80,6 +80,10 @@ atr_status atr_ref_resize_backward(atr_backend *backend, atr_step *step);
 atr_status atr_ref_enlarge(atr_backend *backend, const atr_tensor *logits, int64_t height, int64_t width,
                            float *out);
 
+/* Class ids are bytes and 255 can be no class: ATR_ERR_SHAPE for more than 255 logits a pixel. */
+enum { ATR_REF_CLASSES = 255 };
+atr_status atr_ref_check_classes(const atr_tensor *logits);
+
 /* The K logits at (y, x) of picture `n` enlarged to height x width, in double. */
 void atr_ref_logits_at(const atr_tensor *logits, int64_t n, int64_t height, int64_t width, int64_t y,
                        int64_t x, double *out);

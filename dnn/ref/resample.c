@@ -122,6 +122,14 @@ atr_status atr_ref_resize_backward(atr_backend *backend, atr_step *step)
     return ATR_OK;
 }
 
+atr_status atr_ref_check_classes(const atr_tensor *logits)
+{
+    if (logits->dims[3] <= ATR_REF_CLASSES)
+        return ATR_OK;
+    return atr_fail(ATR_ERR_SHAPE, "%lld classes: there can be 1 to %d", (long long)logits->dims[3],
+                    ATR_REF_CLASSES);
+}
+
 void atr_ref_logits_at(const atr_tensor *logits, int64_t n, int64_t height, int64_t width, int64_t y,
                        int64_t x, double *out)
 {
@@ -140,11 +148,15 @@ void atr_ref_logits_at(const atr_tensor *logits, int64_t n, int64_t height, int6
 atr_status atr_ref_enlarge(atr_backend *backend, const atr_tensor *logits, int64_t height, int64_t width,
                            float *out)
 {
+    const atr_status status = atr_ref_check_classes(logits);
+
     (void)backend;
+    if (status != ATR_OK)
+        return status;
 #pragma omp parallel for
     for (int64_t y = 0; y < height; y++)
         for (int64_t x = 0; x < width; x++) {
-            double values[256]; /* classes are at most 255 */
+            double values[ATR_REF_CLASSES];
             atr_ref_logits_at(logits, 0, height, width, y, x, values);
             for (int64_t k = 0; k < logits->dims[3]; k++)
                 out[(k * height + y) * width + x] = (float)values[k];

@@ -7,8 +7,6 @@
  *     p = (1-u) ((1-v) q[y0,x0] + v q[y0,x1]) + u ((1-v) q[y1,x0] + v q[y1,x1]),   q = softmax(resize(logits))
  *     id = the first k with the largest p_k */
 
-enum { MAX_CLASSES = 256 };
-
 size_t atr_ref_segment_scratch(const atr_segment_args *args)
 {
     (void)args;
@@ -19,7 +17,7 @@ size_t atr_ref_segment_scratch(const atr_segment_args *args)
 static void add_softmax(const atr_segment_args *args, int64_t y, int64_t x, double weight, double *p)
 {
     const int64_t classes = args->logits.dims[3];
-    double l[MAX_CLASSES], sum = 0.0;
+    double l[ATR_REF_CLASSES], sum = 0.0;
 
     if (weight == 0.0)
         return;
@@ -38,7 +36,7 @@ static void add_softmax(const atr_segment_args *args, int64_t y, int64_t x, doub
 static void segment_pixel(const atr_segment_args *args, atr_bilinear_tap v, atr_bilinear_tap h, int64_t at)
 {
     const int64_t classes = args->logits.dims[3];
-    double p[MAX_CLASSES] = {0.0};
+    double p[ATR_REF_CLASSES] = {0.0};
     int64_t best = 0;
 
     add_softmax(args, v.first, h.first, (1.0 - v.weight) * (1.0 - h.weight), p);
@@ -58,7 +56,11 @@ static void segment_pixel(const atr_segment_args *args, atr_bilinear_tap v, atr_
 
 atr_status atr_ref_segment(atr_backend *backend, const atr_segment_args *args)
 {
+    const atr_status status = atr_ref_check_classes(&args->logits);
+
     (void)backend;
+    if (status != ATR_OK)
+        return status;
 #pragma omp parallel for schedule(dynamic)
     for (int64_t y = 0; y < args->out_h; y++) {
         const atr_bilinear_tap v = atr_bilinear_centres(y, args->box_h, args->out_h);
