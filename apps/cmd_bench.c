@@ -34,7 +34,7 @@ static const atr_option rows[] = {{.name = "batch",
                                    .least = 0,
                                    .most = 4096,
                                    .argument = "N",
-                                   .help = "pictures at once (0: 1 for inference, 2 for train)",
+                                   .help = "pictures at once; 0: 1 for inference, 2 for train",
                                    .group = "Work"},
                                   {.name = "size",
                                    .kind = ATR_OPTION_STRING,
@@ -51,7 +51,9 @@ static const atr_option rows[] = {{.name = "batch",
                                   {.name = "output-stride",
                                    .kind = ATR_OPTION_CHOICE,
                                    .offset = offsetof(bench_options, stride),
+                                   .value = "16",
                                    .choices = strides,
+                                   .argument = "N",
                                    .help = "of the backbone"},
                                   {.name = "classes",
                                    .kind = ATR_OPTION_INT,
@@ -325,7 +327,7 @@ int atr_cmd_bench(int argc, char **argv)
 
     ATR_TRY(atr_options_create(
         "atrous bench", "[inference|train] [OPTION...]",
-        "Times prediction (float tensor to class scores) or a training step (forward, loss, backward,\n"
+        "Times prediction (float tensor to class scores) or a training step (forward, loss, backward, "
         "update) with made-up pictures and weights.",
         &options));
     ATR_TRY(atr_options_add(options, rows, &chosen));

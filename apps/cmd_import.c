@@ -8,6 +8,8 @@
 #include "apps/recognise.h"
 #include "apps/session.h"
 #include "apps/train_options.h"
+#include "io/labels.h"
+#include "io/path.h"
 
 typedef struct import_options {
     const char *out, *classes, *size;
@@ -27,8 +29,10 @@ static const atr_option rows[] = {
     {.name = "output-stride",
      .kind = ATR_OPTION_CHOICE,
      .offset = offsetof(import_options, stride),
+     .value = "16",
      .choices = strides,
-     .help = "the downsample factor that the weights were trained with; no tensor tells it"},
+     .argument = "N",
+     .help = "downsample factor that the weights were trained with; no tensor tells it"},
     {.name = "size",
      .kind = ATR_OPTION_STRING,
      .offset = offsetof(import_options, size),
@@ -46,45 +50,59 @@ static const atr_option rows[] = {
      .help = "replace MODEL.h5"},
     {.name = NULL}};
 
-/* One name per line; blank lines and blanks at both ends are left out. */
+/* The file that `pack --classes` takes too. */
 static atr_status read_names(const char *path, atr_model_info *info)
 {
     atr_status status = ATR_OK;
-    char *text = NULL, *rest = NULL;
-    void *bytes = NULL;
-    size_t size = 0;
-    int64_t count = 0;
+    atr_class_list list = {0};
 
-    ATR_TRY(atr_file_read(path, 1 << 20, &bytes, &size));
-    ATR_TRY(ATR_NEW((int64_t)size + 1, &text));
-    memcpy(text, bytes, size);
-    for (char *line = strtok_r(text, "\r\n", &rest); line != NULL; line = strtok_r(NULL, "\r\n", &rest)) {
-        line += strspn(line, " \t");
-        size_t length = strlen(line);
-        while (length > 0 && (line[length - 1] == ' ' || line[length - 1] == '\t'))
-            line[--length] = '\0';
-        if (length == 0)
-            continue;
-        if (count < info->classes)
-            snprintf(info->class_names[count], sizeof info->class_names[count], "%s", line);
-        count++;
-    }
-    if (count != info->classes)
+    ATR_TRY(atr_class_list_read(path, &list));
+    if (list.count != info->classes) {
         status = atr_fail(ATR_ERR_USAGE,
                           "%s names %lld classes, the weights have %lld (the background counts as one)", path,
-                          (long long)count, (long long)info->classes);
+                          (long long)list.count, (long long)info->classes);
+        goto done;
+    }
+    for (int64_t k = 0; k < list.count && list.named; k++) {
+        if (strlen(list.names[k]) >= sizeof info->class_names[k]) {
+            status = atr_fail(ATR_ERR_USAGE, "%s: the name of class %lld is longer than %zu bytes", path,
+                              (long long)k, sizeof info->class_names[k] - 1);
+            goto done;
+        }
+        strcpy(info->class_names[k], list.names[k]);
+    }
 done:
-    atr_free(text);
-    atr_free(bytes);
+    atr_class_list_free(&list);
     return status;
 }
 
-static atr_status describe(const import_options *o, const atr_weights *weights, atr_model_info *info)
+/* A model of ours describes itself. */
+static atr_status read_description(const char *path, atr_model_info *info)
+{
+    atr_checkpoint_file *file = NULL;
+    const atr_status status = atr_checkpoint_open(path, &file);
+
+    if (status == ATR_OK)
+        *info = *atr_checkpoint_info(file);
+    atr_checkpoint_close(file);
+    return status;
+}
+
+/* What the file says, or its names and shapes; what the command line says wins. */
+static atr_status describe(const char *path, const atr_options *options, const import_options *o,
+                           const atr_weights *weights, atr_model_info *info)
 {
     atr_status status = ATR_OK;
+    const bool ours = strcmp(atr_weights_format(weights), "checkpoint") == 0;
 
-    ATR_TRY(atr_recognise(weights, atoi(strides[o->stride]), info));
-    ATR_TRY(atr_size_parse(o->size, &info->height, &info->width));
+    if (ours)
+        ATR_TRY(read_description(path, info));
+    else
+        ATR_TRY(atr_fail_prefix(atr_recognise(weights, atoi(strides[o->stride]), info), "%s", path));
+    if (atr_options_given(options, "output-stride"))
+        info->output_stride = atoi(strides[o->stride]);
+    if (!ours || atr_options_given(options, "size"))
+        ATR_TRY(atr_size_parse(o->size, &info->height, &info->width));
     if (o->classes != NULL)
         ATR_TRY(read_names(o->classes, info));
 done:
@@ -95,15 +113,16 @@ static atr_status check_output(const import_options *o)
 {
     if (o->out == NULL)
         return atr_fail(ATR_ERR_USAGE, "say where the model goes: -o MODEL.h5");
-    FILE *there = o->force ? NULL : fopen(o->out, "rb");
-    if (there == NULL)
-        return ATR_OK;
-    fclose(there);
-    return atr_fail(ATR_ERR_USAGE, "%s exists; --force replaces it", o->out);
+    if (atr_path_is_folder(o->out))
+        return atr_fail(ATR_ERR_USAGE, "%s is a folder; the model is one file: -o MODEL.h5", o->out);
+    if (!o->force && atr_path_exists(o->out))
+        return atr_fail(ATR_ERR_USAGE, "%s exists; --force replaces it", o->out);
+    return ATR_OK;
 }
 
-static atr_status import(const char *path, const import_options *o)
+static atr_status import(const atr_options *options, const import_options *o)
 {
+    const char *path = atr_options_positional(options, 0);
     atr_status status = ATR_OK;
     atr_session session = {0};
     atr_weights *weights = NULL;
@@ -116,7 +135,7 @@ static atr_status import(const char *path, const import_options *o)
     ATR_TRY(ATR_NEW(1, &info));
     ATR_TRY(atr_weights_read(path, &weights));
     ATR_TRY(atr_weights_strip_prefix(weights, "module.", &stripped));
-    ATR_TRY(atr_fail_prefix(describe(o, weights, info), "%s", path));
+    ATR_TRY(describe(path, options, o, weights, info));
     ATR_TRY(atr_session_open(&(atr_session_options){"ref", 1}, NULL, &session));
     ATR_TRY(atr_session_build(&session, info, NULL));
     ATR_TRY(atr_fail_prefix(atr_weights_fill(weights, ATR_LOAD_STRICT, session.params, &report), "M01: %s",
@@ -145,8 +164,8 @@ int atr_cmd_import(int argc, char **argv)
 
     ATR_TRY(atr_options_create(
         "atrous import", "WEIGHTS -o MODEL.h5 [OPTION...]",
-        "Turns a weight file of the PyTorch reference (.pth of any age, .safetensors, or a model of ours)\n"
-        "into a model file. Backbone and class count are read off the names and shapes in it; nothing in\n"
+        "Turns a weight file of the PyTorch reference (.pth of any age, .safetensors, or a model of ours) "
+        "into a model file. Backbone and class count are read off the names and shapes in it; nothing in "
         "the file is ever executed.",
         &options));
     ATR_TRY(atr_options_add(options, rows, &chosen));
@@ -154,7 +173,7 @@ int atr_cmd_import(int argc, char **argv)
         goto done;
     atr_cli_log();
     ATR_TRY(atr_cli_positional(options, 1, 1));
-    ATR_TRY(import(atr_options_positional(options, 0), &chosen));
+    ATR_TRY(import(options, &chosen));
 done:
     if (status != ATR_OK) {
         atr_cli_error("import", atr_status_message());

@@ -52,9 +52,9 @@ static const atr_option rows[] = {
      .kind = ATR_OPTION_CHOICE,
      .offset = offsetof(predict_options, fit),
      .choices = atr_fit_mode_names,
-     .help = "how a picture meets the network (default: as the model was evaluated). letterbox: resized with "
-             "its aspect kept and "
-             "padded; stretch: resized; none: the network runs at the picture's own size",
+     .help = "how a picture meets the network, unless given as the model was evaluated: resized with its "
+             "aspect kept "
+             "and padded, resized, or run at its own size",
      .group = "Network"},
     {.name = "size",
      .kind = ATR_OPTION_STRING,
@@ -212,11 +212,28 @@ done:
     return status;
 }
 
-static atr_status open_output(const predict_options *o)
+static atr_status check_options(const atr_options *options, const predict_options *o)
 {
     if (o->out == NULL)
         return atr_fail(ATR_ERR_USAGE, "say where the results go: -o DIR");
-    if (mkdir(o->out, 0777) != 0 && errno != EEXIST)
+    if (o->size != NULL && atr_options_given(options, "fit") && o->fit == ATR_RUN_NONE)
+        return atr_fail(ATR_ERR_USAGE, "--fit none runs at each picture's own size: --size has no meaning");
+    return ATR_OK;
+}
+
+static atr_status open_output(const predict_options *o, const atr_inputs *inputs)
+{
+    const char *suffixes[4] = {".png"};
+    int count = 1;
+
+    if (o->overlay)
+        suffixes[count++] = ".overlay.png";
+    if (o->logits)
+        suffixes[count++] = ".logits.npy";
+    const atr_status status = atr_inputs_check_outputs(inputs, o->out, suffixes);
+    if (status != ATR_OK)
+        return status;
+    if (mkdir(o->out, 0777) != 0 && !(errno == EEXIST && atr_path_is_folder(o->out)))
         return atr_fail(ATR_ERR_IO, "cannot make the folder %s: %s", o->out, strerror(errno));
     return ATR_OK;
 }
@@ -232,6 +249,7 @@ static atr_status predict(const atr_options *options, const predict_options *o, 
     const int64_t arguments = atr_options_positional_count(options);
     const char **names = NULL;
 
+    ATR_TRY(check_options(options, o));
     ATR_TRY(ATR_NEW(arguments, &names));
     for (int64_t i = 1; i < arguments; i++)
         names[i - 1] = atr_options_positional(options, i);
@@ -240,7 +258,7 @@ static atr_status predict(const atr_options *options, const predict_options *o, 
     ATR_TRY(atr_inputs_collect(names, arguments - 1, &inputs));
     ATR_TRY(atr_session_open(&o->session, NULL, &session));
     ATR_TRY(atr_session_load(&session, atr_options_positional(options, 0)));
-    ATR_TRY(open_output(o));
+    ATR_TRY(open_output(o, &inputs));
     atr_fit_mode fit = (atr_fit_mode)o->fit;
     if (!atr_options_given(options, "fit"))
         ATR_TRY(atr_fit_mode_parse(session.info.fit, &fit));
@@ -268,7 +286,7 @@ int atr_cmd_predict(int argc, char **argv)
 
     ATR_TRY(atr_options_create(
         "atrous predict", "MODEL.h5 INPUT... -o DIR [OPTION...]",
-        "Segments pictures (files, or folders of them): STEM.png holds class ids with a palette, at the\n"
+        "Segments pictures (files, or folders of them): STEM.png holds class ids with a palette, at the "
         "picture's own size. Goes on after a bad picture and then ends with code 3.",
         &options));
     ATR_TRY(atr_options_add(options, rows, &chosen));

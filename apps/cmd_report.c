@@ -162,7 +162,7 @@ int atr_cmd_report(int argc, char **argv)
 
     ATR_TRY(atr_options_create(
         "atrous report", "RUN [OPTION...]",
-        "Writes one HTML page about a training run: curves, scores by class, confusion matrix, and pictures\n"
+        "Writes one HTML page about a training run: curves, scores by class, confusion matrix, and pictures "
         "beside truth and prediction. The page needs no other file and no network.",
         &options));
     ATR_TRY(atr_options_add(options, rows, &chosen));

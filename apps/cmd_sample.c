@@ -199,7 +199,7 @@ int atr_cmd_sample(int argc, char **argv)
 
     ATR_TRY(atr_options_create(
         "atrous sample", "DIR [OPTION...]",
-        "Draws pictures of discs, boxes, triangles and rings with their label maps into DIR, in VOC layout:\n"
+        "Draws pictures of discs, boxes, triangles and rings with their label maps into DIR, in VOC layout: "
         "a data set for trying the program, without a download.",
         &options));
     ATR_TRY(atr_options_add(options, rows, &chosen));

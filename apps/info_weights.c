@@ -34,7 +34,7 @@ static void append_text(const atr_weights *weights, const found *f, const atr_in
         atr_text_append(out, "%s, %lld classes, %lld input channels; `atrous import` makes it a model\n",
                         f->info.backbone, (long long)f->info.classes, (long long)f->info.channels);
     else
-        atr_text_append(out, "none of ours: %s\n", f->why);
+        atr_text_append(out, "%s\n", f->why);
     for (int64_t i = 0; i < atr_weights_meta_count(weights); i++) {
         atr_info_label(out, i == 0 ? "beside them" : "");
         atr_info_printable(out, atr_weights_meta_key(weights, i));

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "io/path.h"
 
@@ -72,31 +73,6 @@ static atr_status add_folder(growing *g, const char *folder)
     return status;
 }
 
-static int by_stem(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* Outputs lie in one folder under the inputs' stems: two of the same would overwrite each other. */
-static atr_status refuse_twins(const atr_inputs *inputs)
-{
-    atr_status status = ATR_OK;
-    char **sorted = NULL;
-
-    ATR_TRY(ATR_NEW(inputs->count, &sorted));
-    memcpy(sorted, inputs->stems, (size_t)inputs->count * sizeof *sorted);
-    qsort(sorted, (size_t)inputs->count, sizeof *sorted, by_stem);
-    for (int64_t i = 1; i < inputs->count && status == ATR_OK; i++)
-        if (strcmp(sorted[i - 1], sorted[i]) == 0)
-            status =
-                atr_fail(ATR_ERR_USAGE,
-                         "two inputs are called '%s': both would be written to %s.png; run them one by one",
-                         sorted[i], sorted[i]);
-done:
-    atr_free(sorted);
-    return status;
-}
-
 atr_status atr_inputs_collect(const char *const *arguments, int64_t count, atr_inputs *out)
 {
     atr_status status = ATR_OK;
@@ -104,12 +80,15 @@ atr_status atr_inputs_collect(const char *const *arguments, int64_t count, atr_i
 
     *out = g.inputs;
     for (int64_t i = 0; i < count; i++) {
+        if (!atr_path_exists(arguments[i])) {
+            status = atr_fail(ATR_ERR_NOT_FOUND, "there is no file or folder %s", arguments[i]);
+            goto done;
+        }
         if (atr_path_is_folder(arguments[i]))
             ATR_TRY(add_folder(&g, arguments[i]));
         else
             ATR_TRY(add(&g, arguments[i]));
     }
-    ATR_TRY(refuse_twins(&g.inputs));
     *out = g.inputs;
     g.inputs = (atr_inputs){0, NULL, NULL};
 done:
@@ -126,4 +105,98 @@ void atr_inputs_free(atr_inputs *inputs)
     atr_free(inputs->paths);
     atr_free(inputs->stems);
     *inputs = (atr_inputs){0, NULL, NULL};
+}
+
+/* An input's file, whatever path leads to it. */
+typedef struct identity {
+    dev_t device;
+    ino_t number;
+} identity;
+
+static int by_identity(const void *a, const void *b)
+{
+    const identity *x = a, *y = b;
+
+    if (x->device != y->device)
+        return x->device < y->device ? -1 : 1;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static bool identify(const char *path, identity *out)
+{
+    struct stat info;
+
+    if (stat(path, &info) != 0)
+        return false;
+    *out = (identity){info.st_dev, info.st_ino};
+    return true;
+}
+
+static atr_status name_outputs(const atr_inputs *inputs, const char *folder, const char *const *suffixes,
+                               int64_t count, char **out)
+{
+    atr_status status = ATR_OK;
+
+    for (int64_t i = 0; i < inputs->count; i++)
+        for (int64_t s = 0; s < count; s++)
+            ATR_TRY(atr_format(&out[i * count + s], "%s/%s%s", folder, inputs->stems[i], suffixes[s]));
+done:
+    return status;
+}
+
+static atr_status refuse_twins(char **sorted, int64_t count)
+{
+    for (int64_t i = 1; i < count; i++)
+        if (strcmp(sorted[i - 1], sorted[i]) == 0)
+            return atr_fail(ATR_ERR_USAGE,
+                            "two inputs would both be written to %s: give them different names, or run them "
+                            "one by one into different folders",
+                            sorted[i]);
+    return ATR_OK;
+}
+
+static atr_status refuse_overwriting(const atr_inputs *inputs, char *const *outputs, int64_t count)
+{
+    atr_status status = ATR_OK;
+    identity *sources = NULL, target;
+    int64_t there = 0;
+
+    ATR_TRY(ATR_NEW(inputs->count, &sources));
+    for (int64_t i = 0; i < inputs->count; i++)
+        there += identify(inputs->paths[i], &sources[there]);
+    qsort(sources, (size_t)there, sizeof *sources, by_identity);
+    for (int64_t i = 0; i < count && status == ATR_OK; i++)
+        if (identify(outputs[i], &target) &&
+            bsearch(&target, sources, (size_t)there, sizeof *sources, by_identity) != NULL)
+            status = atr_fail(ATR_ERR_USAGE, "%s is an input and would be overwritten: choose another folder",
+                              outputs[i]);
+done:
+    atr_free(sources);
+    return status;
+}
+
+atr_status atr_inputs_check_outputs(const atr_inputs *inputs, const char *folder, const char *const *suffixes)
+{
+    atr_status status = ATR_OK;
+    int64_t each = 0;
+    char **outputs = NULL;
+
+    while (suffixes[each] != NULL)
+        each++;
+    const int64_t count = inputs->count * each;
+    ATR_TRY(ATR_NEW(count, &outputs));
+    ATR_TRY(name_outputs(inputs, folder, suffixes, each, outputs));
+    qsort(outputs, (size_t)count, sizeof *outputs, by_text);
+    ATR_TRY(refuse_twins(outputs, count));
+    ATR_TRY(refuse_overwriting(inputs, outputs, count));
+done:
+    for (int64_t i = 0; outputs != NULL && i < count; i++)
+        atr_free(outputs[i]);
+    atr_free(outputs);
+    return status;
 }

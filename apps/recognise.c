@@ -26,11 +26,10 @@ atr_status atr_recognise(const atr_weights *weights, int64_t output_stride, atr_
             found = &marks[i];
     }
     if (found == NULL)
-        return atr_fail(
-            ATR_ERR_DATA,
-            "no backbone known here is in this file: there is no tensor '%s' (%lld tensors, first: '%s')",
-            marks[0].first_conv, (long long)atr_weights_count(weights),
-            atr_weights_count(weights) > 0 ? atr_weights_name(weights, 0) : "");
+        return atr_fail(ATR_ERR_DATA,
+                        "no backbone that is known here: there is no tensor '%s' (%lld tensors, first: '%s')",
+                        marks[0].first_conv, (long long)atr_weights_count(weights),
+                        atr_weights_count(weights) > 0 ? atr_weights_name(weights, 0) : "");
     const int64_t head = atr_weights_find(weights, classifier);
     if (head < 0)
         return atr_fail(ATR_ERR_DATA, "there is no tensor '%s': a backbone alone, or another network's head",

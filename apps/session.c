@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "io/image.h"
+#include "io/letterbox.h"
 
 const atr_option atr_session_rows[] = {
     {.name = "backend",
@@ -114,7 +115,7 @@ void atr_session_describe(const char *backbone, int64_t classes, int64_t output_
     out->channels = 3;
     for (int64_t c = 0; c < out->channels; c++)
         out->scale[c] = 1.0 / 255.0;
-    out->pad_value = 128;
+    out->pad_value = ATR_PAD_GREY;
     atr_palette_voc(out->palette);
 }
 
@@ -127,6 +128,9 @@ static atr_status check_info(const atr_model_info *info)
     if (!info->align_corners)
         return atr_fail(ATR_ERR_UNSUPPORTED,
                         "the model resizes without align_corners, which this program does not");
+    if (info->pad_value != ATR_PAD_GREY)
+        return atr_fail(ATR_ERR_UNSUPPORTED, "the model pads pictures with %g; this program pads with %d",
+                        info->pad_value, ATR_PAD_GREY);
     return ATR_OK;
 }
 
