@@ -64,6 +64,11 @@ atr_status atr_segmenter_create(const atr_model_info *info, const atr_graph *gra
                               "the model does not say its input size: give --size HxW, or --fit none");
             goto done;
         }
+        if (s->height > ATR_IMAGE_MAX_PIXELS / s->width) {
+            status = atr_fail(ATR_ERR_SHAPE, "an input of %lldx%lld pixels is too large", (long long)s->height,
+                              (long long)s->width);
+            goto done;
+        }
     }
     *out = s;
     s = NULL;
