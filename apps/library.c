@@ -34,6 +34,8 @@ int atrous_open(const char *path, const atrous_settings *settings, atrous_model 
     atrous_model *m = NULL;
     atr_fit_mode fit = ATR_RUN_LETTERBOX;
 
+    if (model == NULL)
+        return (int)atr_fail(ATR_ERR_USAGE, "atrous_open: nowhere to put the model");
     *model = NULL;
     if (path == NULL || chosen.threads < 0 || chosen.height < 0 || chosen.width < 0)
         return (int)atr_fail(ATR_ERR_USAGE, "atrous_open: no path, or a negative setting");
@@ -63,28 +65,32 @@ void atrous_close(atrous_model *model)
 
 int atrous_class_count(const atrous_model *model)
 {
-    return (int)model->session.info.classes;
+    return model != NULL ? (int)model->session.info.classes : 0;
 }
 
 const char *atrous_class_name(const atrous_model *model, int class_id)
 {
-    if (class_id < 0 || class_id >= model->session.info.classes)
+    if (model == NULL || class_id < 0 || class_id >= model->session.info.classes)
         return NULL;
     return model->session.info.class_names[class_id];
 }
 
 void atrous_class_colour(const atrous_model *model, int class_id, uint8_t rgb[3])
 {
-    memcpy(rgb, model->session.info.palette[class_id & 255], 3);
+    if (model != NULL && class_id >= 0 && class_id < model->session.info.classes)
+        memcpy(rgb, model->session.info.palette[class_id], 3);
+    else
+        memset(rgb, 0, 3);
 }
 
 int atrous_segment(atrous_model *model, const atrous_picture *picture, uint8_t *ids, float *probabilities)
 {
     atr_status status = ATR_OK;
 
-    if (picture->pixels == NULL || picture->width < 1 || picture->height < 1 ||
-        picture->width > ATR_IMAGE_MAX_PIXELS / picture->height)
-        return (int)atr_fail(ATR_ERR_USAGE, "atrous_segment: no pixels, or a size of %dx%d", picture->width,
+    if (model == NULL || picture == NULL || picture->pixels == NULL)
+        return (int)atr_fail(ATR_ERR_USAGE, "atrous_segment: no model, or no pixels");
+    if (picture->width < 1 || picture->height < 1 || picture->width > ATR_IMAGE_MAX_PIXELS / picture->height)
+        return (int)atr_fail(ATR_ERR_USAGE, "atrous_segment: a picture of %dx%d pixels", picture->width,
                              picture->height);
     /* The segmenter only reads pixels; an atr_image owns them elsewhere, hence its plain pointer. */
     const atr_image image = {picture->width, picture->height, 3, (uint8_t *)(uintptr_t)picture->pixels};

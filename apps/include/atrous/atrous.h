@@ -11,8 +11,9 @@
  *     atrous_close(model);
  *
  * Functions give 0 when done, else a code other than 0 and words in atrous_message(). The library never prints and never
- * exits. Threads: different models may be used at the same time by different threads; calls on one model wait for each
- * other. A model runs with as many OpenMP threads as it was opened with. */
+ * exits; NULL and sizes without meaning are refused, not followed. Threads: different models may be used at the same time by
+ * different threads; calls on one model wait for each other. A model runs with as many OpenMP threads as it was opened
+ * with: who runs two models at once gives each its share (atrous_settings.threads). */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -60,7 +61,7 @@ ATROUS_API void atrous_close(atrous_model *model);
 ATROUS_API int atrous_class_count(const atrous_model *model);
 ATROUS_API const char *atrous_class_name(const atrous_model *model, int class_id);
 
-/* Colour of a class as RGB. */
+/* Colour of a class as RGB; black out of range. */
 ATROUS_API void atrous_class_colour(const atrous_model *model, int class_id, uint8_t rgb[3]);
 
 /* Segments a picture at its own size. ids: [height * width] class ids. probabilities: [classes * height * width], class by
