@@ -1,0 +1,64 @@
+/* Convolutions: depthwise ones run on kernels of our own, all others on oneDNN. */
+#include <math.h>
+
+#include "dnn/cpu/cpu_impl.h"
+
+bool atr_cpu_is_depthwise(const atr_conv_attr *conv)
+{
+    return conv->groups > 1 && conv->groups == conv->in_channels && conv->groups == conv->out_channels;
+}
+
+void atr_cpu_fold(const atr_step *step, float *weights, float *bias)
+{
+    const atr_conv_attr *conv = &step->conv;
+    const int64_t filter = conv->in_channels / conv->groups * conv->kernel * conv->kernel;
+
+    for (int64_t o = 0; o < conv->out_channels; o++) {
+        double scale = 1.0, shift = step->bias != NULL ? (double)step->bias[o] : 0.0;
+        if (step->folded) {
+            scale = (double)step->norm_weight[o] / sqrt((double)step->running_var[o] + step->norm.eps);
+            shift = (shift - (double)step->running_mean[o]) * scale + (double)step->norm_bias[o];
+        }
+        bias[o] = (float)shift;
+        for (int64_t i = 0; i < filter; i++)
+            weights[o * filter + i] = (float)((double)step->weight[o * filter + i] * scale);
+    }
+}
+
+atr_status atr_cpu_conv_prepare(atr_backend *backend, atr_step *step)
+{
+    if (step->training && (step->folded || step->residual || step->act != ATR_ACT_NONE))
+        return atr_fail(ATR_ERR_UNSUPPORTED, "%s: a convolution that trains has nothing fused to it",
+                        step->name);
+    step->needs_x = step->training && step->wants_dw;
+    step->needs_y = false;
+    step->saved_bytes = step->scratch_bytes = 0;
+    return atr_cpu_is_depthwise(&step->conv) ? atr_cpu_depthwise_prepare(backend, step)
+                                             : atr_cpu_dense_prepare(backend, step);
+}
+
+atr_status atr_cpu_conv_refresh(atr_backend *backend, atr_step *step)
+{
+    return atr_cpu_is_depthwise(&step->conv) ? atr_cpu_depthwise_refresh(backend, step)
+                                             : atr_cpu_dense_refresh(backend, step);
+}
+
+atr_status atr_cpu_conv_forward(atr_backend *backend, atr_step *step)
+{
+    return atr_cpu_is_depthwise(&step->conv) ? atr_cpu_depthwise_forward(backend, step)
+                                             : atr_cpu_dense_forward(backend, step);
+}
+
+atr_status atr_cpu_conv_backward(atr_backend *backend, atr_step *step)
+{
+    return atr_cpu_is_depthwise(&step->conv) ? atr_cpu_depthwise_backward(backend, step)
+                                             : atr_cpu_dense_backward(backend, step);
+}
+
+void atr_cpu_conv_release(atr_step *step)
+{
+    if (atr_cpu_is_depthwise(&step->conv))
+        atr_cpu_depthwise_release(step);
+    else
+        atr_cpu_dense_release(step);
+}

@@ -1,0 +1,104 @@
+#include "dnn/cpu/cpu.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/cpu.h"
+#include "dnn/cpu/cpu_impl.h"
+
+atr_cpu_clamp atr_cpu_clamp_of(atr_act act)
+{
+    return (atr_cpu_clamp){act == ATR_ACT_NONE ? -INFINITY : 0.0f, act == ATR_ACT_RELU6 ? 6.0f : INFINITY};
+}
+
+static const atr_cpu_kernels *kernels_of_level(atr_isa level)
+{
+#if defined(__x86_64__)
+    if (level >= ATR_ISA_AVX512)
+        return &atr_cpu_kernels_avx512;
+    if (level >= ATR_ISA_AVX2)
+        return &atr_cpu_kernels_avx2;
+#endif
+    (void)level;
+    return &atr_cpu_kernels_portable;
+}
+
+static void close_engine(void *opened)
+{
+    atr_cpu_engine *engine = opened;
+
+    if (engine == NULL)
+        return;
+    atr_onednn_close(engine->dnn);
+    atr_free(engine);
+}
+
+static atr_status open_engine(int threads, void **out)
+{
+    atr_status status = ATR_OK;
+    atr_cpu_engine *engine = NULL;
+
+    (void)threads;
+    *out = NULL;
+    ATR_TRY(ATR_NEW(1, &engine));
+    engine->kernels = kernels_of_level(atr_isa_level());
+    ATR_TRY(atr_onednn_open(&engine->dnn));
+    *out = engine;
+    engine = NULL;
+done:
+    close_engine(engine);
+    return status;
+}
+
+void atr_cpu_copy(const atr_backend *backend, const atr_tensor *from, const atr_tensor *to)
+{
+    const size_t bytes = (size_t)to->dims[3] * sizeof(float);
+
+#pragma omp parallel for schedule(static)
+    for (int part = 0; part < backend->threads; part++) {
+        const atr_cpu_range range = atr_cpu_share(atr_cpu_pixels(to), backend->threads, part);
+        for (int64_t p = range.first; p < range.end; p++)
+            memcpy(atr_cpu_pixel(to, p), atr_cpu_pixel(from, p), bytes);
+    }
+}
+
+size_t atr_cpu_column_sums_bytes(const atr_backend *backend, int64_t channels)
+{
+    return (size_t)(backend->threads * atr_cpu_row(2 * channels)) * sizeof(double);
+}
+
+void atr_cpu_column_sums(const atr_backend *backend, const atr_tensor *x, void *scratch, double *sums)
+{
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const int64_t channels = x->dims[3], row = atr_cpu_row(2 * channels), tile = atr_cpu_tile(channels);
+    double *partial = scratch;
+
+#pragma omp parallel for schedule(static)
+    for (int part = 0; part < backend->threads; part++) {
+        const atr_cpu_range range = atr_cpu_share(atr_cpu_pixels(x), backend->threads, part);
+        double *mine = partial + part * row;
+        memset(mine, 0, (size_t)channels * sizeof *mine);
+        for (int64_t p = range.first; p < range.end; p += tile)
+            kernels->column_sums(atr_cpu_pixel(x, p), x->strides[2], atr_cpu_min(tile, range.end - p),
+                                 channels, (float *)(mine + channels), mine);
+    }
+    for (int64_t c = 0; c < channels; c++) {
+        sums[c] = 0.0;
+        for (int part = 0; part < backend->threads; part++)
+            sums[c] += partial[part * row + c];
+    }
+}
+
+const atr_backend_table atr_backend_cpu = {
+    .name = "cpu",
+    .summary = "oneDNN and own kernels for AVX-512, AVX2 or any processor, with OpenMP",
+    .host = true,
+    .open = open_engine,
+    .close = close_engine,
+    .op =
+        {
+            [ATR_OP_CONV] = {atr_cpu_conv_prepare, atr_cpu_conv_refresh, atr_cpu_conv_forward,
+                             atr_cpu_conv_backward, atr_cpu_conv_release},
+            [ATR_OP_NORM] = {atr_cpu_norm_prepare, NULL, atr_cpu_norm_forward, atr_cpu_norm_backward, NULL},
+        },
+};

@@ -1,0 +1,108 @@
+#ifndef ATR_DNN_CPU_CPU_IMPL_H
+#define ATR_DNN_CPU_CPU_IMPL_H
+
+#include "dnn/backend.h"
+#include "dnn/cpu/kernels_impl.h"
+#include "dnn/cpu/onednn.h"
+
+/* What the files of the host back end share. Work is cut into as many parts as the back end has threads, by fixed bounds, so
+ * that results are the same each time; sums over pixels are made per part and added in the order of parts. */
+
+typedef struct atr_cpu_engine {
+    atr_onednn *dnn;
+    const atr_cpu_kernels *kernels; /* of the instruction level to use */
+} atr_cpu_engine;
+
+static inline const atr_cpu_engine *atr_cpu_engine_of(const atr_backend *backend)
+{
+    return backend->engine;
+}
+
+static inline const atr_cpu_kernels *atr_cpu_kernels_of(const atr_backend *backend)
+{
+    return atr_cpu_engine_of(backend)->kernels;
+}
+
+static inline int64_t atr_cpu_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t atr_cpu_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Part number `part` of `total` things is first .. end-1. */
+typedef struct atr_cpu_range {
+    int64_t first, end;
+} atr_cpu_range;
+
+static inline atr_cpu_range atr_cpu_share(int64_t total, int parts, int part)
+{
+    return (atr_cpu_range){total * part / parts, total * (part + 1) / parts};
+}
+
+/* Pixel `index` of all N*H*W. */
+static inline float *atr_cpu_pixel(const atr_tensor *tensor, int64_t index)
+{
+    return (float *)tensor->data + index * tensor->strides[2];
+}
+
+static inline int64_t atr_cpu_pixels(const atr_tensor *tensor)
+{
+    return tensor->dims[0] * tensor->dims[1] * tensor->dims[2];
+}
+
+/* Elements of a row of `count` floats that keeps threads on cache lines of their own. */
+static inline int64_t atr_cpu_row(int64_t count)
+{
+    return (count + 15) / 16 * 16 + 16;
+}
+
+/* How many pixels of so many channels a kernel that reads them twice takes at once: they stay in the second-level cache, and
+ * sums over them in f32 stay short. */
+static inline int64_t atr_cpu_tile(int64_t channels)
+{
+    enum { FLOATS = 32 * 1024, LEAST = 16, MOST = 128 };
+
+    return atr_cpu_max(LEAST, atr_cpu_min(MOST, FLOATS / channels));
+}
+
+/* to = from, pixel by pixel, whatever their pixel strides are. */
+void atr_cpu_copy(const atr_backend *backend, const atr_tensor *from, const atr_tensor *to);
+
+/* sums[c] = sum over all pixels of x, f64 [C]. `scratch`: atr_cpu_column_sums_bytes(). */
+size_t atr_cpu_column_sums_bytes(const atr_backend *backend, int64_t channels);
+void atr_cpu_column_sums(const atr_backend *backend, const atr_tensor *x, void *scratch, double *sums);
+
+atr_status atr_cpu_conv_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_conv_refresh(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_conv_forward(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_conv_backward(atr_backend *backend, atr_step *step);
+void atr_cpu_conv_release(atr_step *step);
+
+/* The two kinds of convolution behind atr_cpu_conv_*. `state` of a step is theirs; `bias` is what is added, after folding. */
+bool atr_cpu_is_depthwise(const atr_conv_attr *conv);
+atr_status atr_cpu_depthwise_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_depthwise_refresh(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_depthwise_forward(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_depthwise_backward(atr_backend *backend, atr_step *step);
+void atr_cpu_depthwise_release(atr_step *step);
+
+atr_status atr_cpu_dense_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_dense_refresh(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_dense_forward(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_dense_backward(atr_backend *backend, atr_step *step);
+void atr_cpu_dense_release(atr_step *step);
+
+/* Weights and bias of a convolution with the batch norm folded in:
+ *     scale = g / sqrt(var + eps)     w' = w scale     b' = (b - mean) scale + beta
+ * computed in double. Without a norm they are copies. weights [O, I/G, k, k], bias [O]; 0 where the step has none. */
+void atr_cpu_fold(const atr_step *step, float *weights, float *bias);
+
+atr_status atr_cpu_norm_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_norm_forward(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_norm_backward(atr_backend *backend, atr_step *step);
+
+#endif

@@ -1,0 +1,351 @@
+/* Convolutions on oneDNN: all but the depthwise ones.
+ *
+ * Taps of a dilated kernel that lie in the padding for every pixel do nothing: they are dropped, so that a 3x3 kernel with
+ * rate 18 on a 9x7 map runs as the 1x1 kernel it is. oneDNN's fast code wants pixels without gaps: a slice of a wider buffer
+ * is copied to or from scratch memory. */
+#include <string.h>
+
+#include "dnn/cpu/cpu.h"
+#include "dnn/cpu/dense_impl.h"
+
+/* ---- shape -------------------------------------------------------------------------------------------------------------- */
+
+/* The first and last tap along one axis that some output position finds inside the picture; all where none does. */
+static void touching_taps(const atr_conv_attr *conv, int64_t in, int64_t out, int64_t *first, int64_t *last)
+{
+    *first = 0;
+    *last = conv->kernel - 1;
+    while (*first < *last && (out - 1) * conv->stride + *first * conv->dilation - conv->pad < 0)
+        ++*first;
+    while (*last > *first && *last * conv->dilation - conv->pad >= in)
+        --*last;
+    /* oneDNN takes no negative padding in front, and behind only what the stride leaves over. */
+    const int64_t before = conv->pad - *first * conv->dilation;
+    const int64_t behind = (out - 1) * conv->stride + *last * conv->dilation - conv->pad + 1 - in;
+    if (before < 0 || behind <= -conv->stride) {
+        *first = 0;
+        *last = conv->kernel - 1;
+    }
+}
+
+static void find_window(const atr_step *step, atr_cpu_dense *state)
+{
+    const atr_conv_attr *conv = &step->conv;
+    const int64_t *in = step->x[0].dims, *out = step->y.dims;
+    int64_t last_y, last_x;
+
+    touching_taps(conv, in[1], out[1], &state->first_y, &last_y);
+    touching_taps(conv, in[2], out[2], &state->first_x, &last_x);
+    state->window = (atr_onednn_window){last_y - state->first_y + 1, last_x - state->first_x + 1,
+                                        conv->pad - state->first_y * conv->dilation,
+                                        conv->pad - state->first_x * conv->dilation};
+}
+
+/* The first element of the window in OIHW weights. */
+static int64_t window_offset(const atr_step *step, const atr_cpu_dense *state)
+{
+    return state->first_y * step->conv.kernel + state->first_x;
+}
+
+static bool whole_window(const atr_step *step, const atr_cpu_dense *state)
+{
+    return state->window.height == step->conv.kernel && state->window.width == step->conv.kernel;
+}
+
+static atr_tensor without_gaps(atr_tensor t)
+{
+    return atr_tensor_nhwc(t.type, t.dims[0], t.dims[1], t.dims[2], t.dims[3], t.data);
+}
+
+static bool has_gaps(const atr_tensor *t)
+{
+    return t->strides[2] != t->dims[3];
+}
+
+static size_t activation_bytes(const atr_tensor *t)
+{
+    return atr_align_up((size_t)atr_tensor_count(t) * sizeof(float));
+}
+
+/* ---- preparing ---------------------------------------------------------------------------------------------------------- */
+
+static size_t op_scratch_bytes(const atr_cpu_conv_op *op, const atr_tensor *x, const atr_tensor *y)
+{
+    const size_t own = atr_align_up(atr_onednn_scratch_bytes(op->op));
+    const size_t packer = atr_align_up(atr_onednn_scratch_bytes(op->packer));
+    const size_t packed = op->packed == NULL ? atr_align_up(atr_onednn_weight_bytes(op->op)) : 0;
+
+    return (own > packer ? own : packer) + packed + (op->copy_x ? activation_bytes(x) : 0) +
+           (op->copy_y ? activation_bytes(y) : 0) + (op->copy_residual ? activation_bytes(y) : 0);
+}
+
+/* The convolution as it is; where oneDNN has only slow code for gaps between pixels, the one without gaps. */
+static atr_status create_conv(const atr_backend *backend, const atr_onednn_conv *wanted, atr_cpu_conv_op *op)
+{
+    atr_onednn *dnn = atr_cpu_engine_of(backend)->dnn;
+    const bool residual_gaps = wanted->residual && wanted->residual_stride != wanted->y.dims[3];
+    const bool gaps = has_gaps(&wanted->x) || has_gaps(&wanted->y) || residual_gaps;
+    atr_onednn_conv conv = *wanted;
+    atr_status status = atr_onednn_conv_create(dnn, &conv, &op->op);
+
+    if (!gaps || (status == ATR_OK && !atr_onednn_is_slow(op->op)))
+        return status;
+    atr_onednn_op_destroy(op->op);
+    op->op = NULL;
+    op->copy_x = has_gaps(&wanted->x);
+    op->copy_y = has_gaps(&wanted->y);
+    op->copy_residual = residual_gaps;
+    conv.x = without_gaps(wanted->x);
+    conv.y = without_gaps(wanted->y);
+    conv.residual_stride = wanted->y.dims[3];
+    return atr_onednn_conv_create(dnn, &conv, &op->op);
+}
+
+static atr_status prepare_op(const atr_backend *backend, atr_step *step, atr_onednn_kind kind,
+                             atr_cpu_conv_op *op)
+{
+    const atr_cpu_dense *state = step->state;
+    const bool forward = kind == ATR_ONEDNN_INFERENCE || kind == ATR_ONEDNN_TRAINING;
+    const bool weight = kind == ATR_ONEDNN_WEIGHT_GRADIENT;
+    const atr_onednn_conv conv = {
+        .kind = kind,
+        .layer = step->name,
+        .x = kind == ATR_ONEDNN_DATA_GRADIENT ? step->dx[0] : step->x[0],
+        .y = forward ? step->y : step->dy,
+        .window = state->window,
+        .stride = step->conv.stride,
+        .dilation = step->conv.dilation,
+        .groups = step->conv.groups,
+        .bias = forward ? state->bias != NULL : weight && step->bias != NULL,
+        .residual = forward && step->residual,
+        .residual_stride = step->residual ? step->x[1].strides[2] : 0,
+        .act = forward ? step->act : ATR_ACT_NONE,
+    };
+    atr_status status = ATR_OK;
+
+    ATR_TRY(create_conv(backend, &conv, op));
+    ATR_TRY(atr_onednn_packer_create(atr_cpu_engine_of(backend)->dnn, op->op, step->conv.kernel, weight,
+                                     &op->packer));
+    if (!weight)
+        ATR_TRY(atr_alloc((int64_t)atr_onednn_weight_bytes(op->op), 1, &op->packed));
+    const size_t bytes = op_scratch_bytes(op, &conv.x, &conv.y);
+    step->scratch_bytes = bytes > step->scratch_bytes ? bytes : step->scratch_bytes;
+done:
+    return status;
+}
+
+atr_status atr_cpu_dense_prepare(atr_backend *backend, atr_step *step)
+{
+    const atr_conv_attr *conv = &step->conv;
+    const int64_t filter = conv->in_channels / conv->groups * conv->kernel * conv->kernel;
+    atr_status status = ATR_OK;
+    atr_cpu_dense *state = NULL;
+
+    ATR_TRY(ATR_NEW(1, &state));
+    step->state = state;
+    find_window(step, state);
+    if (step->folded)
+        ATR_TRY(ATR_NEW(conv->out_channels * filter, &state->folded));
+    if (step->folded || step->bias != NULL)
+        ATR_TRY(ATR_NEW(conv->out_channels, &state->bias));
+    ATR_TRY(prepare_op(backend, step, step->training ? ATR_ONEDNN_TRAINING : ATR_ONEDNN_INFERENCE,
+                       &state->forward));
+    if (step->training && step->wants_dx[0])
+        ATR_TRY(prepare_op(backend, step, ATR_ONEDNN_DATA_GRADIENT, &state->data));
+    if (step->training && step->wants_dw && atr_cpu_wants_products(step, state))
+        ATR_TRY(atr_cpu_products_prepare(backend, step, state));
+    else if (step->training && step->wants_dw)
+        ATR_TRY(prepare_op(backend, step, ATR_ONEDNN_WEIGHT_GRADIENT, &state->weight));
+done:
+    return status;
+}
+
+static void release_op(atr_cpu_conv_op *op)
+{
+    atr_onednn_op_destroy(op->op);
+    atr_onednn_op_destroy(op->packer);
+    atr_free(op->packed);
+}
+
+void atr_cpu_dense_release(atr_step *step)
+{
+    atr_cpu_dense *state = step->state;
+
+    if (state == NULL)
+        return;
+    release_op(&state->forward);
+    release_op(&state->data);
+    release_op(&state->weight);
+    atr_cpu_products_release(state);
+    atr_free(state->folded);
+    atr_free(state->bias);
+    atr_free(state);
+    step->state = NULL;
+}
+
+static const char *impl_of(const atr_onednn_op *op)
+{
+    return op == NULL ? "" : atr_onednn_impl(op);
+}
+
+atr_cpu_conv_names atr_cpu_conv_names_of(const atr_step *step)
+{
+    const atr_cpu_dense *state = step->state;
+
+    if (atr_cpu_is_depthwise(&step->conv))
+        return (atr_cpu_conv_names){"own", step->wants_dx[0] ? "own" : "", step->wants_dw ? "own" : ""};
+    return (atr_cpu_conv_names){impl_of(state->forward.op), impl_of(state->data.op),
+                                state->product_count > 0 ? impl_of(state->products[0].op)
+                                                         : impl_of(state->weight.op)};
+}
+
+/* ---- running ------------------------------------------------------------------------------------------------------------ */
+
+static atr_status pack(const atr_backend *backend, const atr_step *step, const float *weights,
+                       const atr_cpu_conv_op *op)
+{
+    const atr_cpu_dense *state = step->state;
+    const atr_onednn_buffers buffers = {
+        .x = (void *)(uintptr_t)(weights + window_offset(step, state)), /* only read */
+        .y = op->packed,
+        .scratch = step->scratch};
+
+    return op->op == NULL ? ATR_OK : atr_onednn_run(atr_cpu_engine_of(backend)->dnn, op->packer, &buffers);
+}
+
+atr_status atr_cpu_dense_refresh(atr_backend *backend, atr_step *step)
+{
+    atr_cpu_dense *state = step->state;
+    const float *weights = step->weight;
+    atr_status status = ATR_OK;
+
+    if (step->folded) {
+        atr_cpu_fold(step, state->folded, state->bias);
+        weights = state->folded;
+    } else if (state->bias != NULL) {
+        memcpy(state->bias, step->bias, (size_t)step->conv.out_channels * sizeof(float));
+    }
+    ATR_TRY(pack(backend, step, weights, &state->forward));
+    ATR_TRY(pack(backend, step, weights, &state->data));
+done:
+    return status;
+}
+
+/* The next piece of scratch memory. */
+static void *take(char **at, size_t bytes)
+{
+    void *piece = *at;
+
+    *at += atr_align_up(bytes);
+    return piece;
+}
+
+/* A tensor as oneDNN gets it: itself, or room for a copy without gaps. */
+static atr_tensor as_given(const atr_tensor *t, bool copy, char **at)
+{
+    atr_tensor given = *t;
+
+    if (copy) {
+        given = without_gaps(*t);
+        given.data = take(at, activation_bytes(t));
+    }
+    return given;
+}
+
+atr_status atr_cpu_dense_forward(atr_backend *backend, atr_step *step)
+{
+    const atr_cpu_dense *state = step->state;
+    const atr_cpu_conv_op *op = &state->forward;
+    atr_onednn_buffers buffers = {.w = op->packed, .b = state->bias, .scratch = step->scratch};
+    char *at = (char *)step->scratch + atr_align_up(atr_onednn_scratch_bytes(op->op));
+    const atr_tensor x = as_given(&step->x[0], op->copy_x, &at);
+    const atr_tensor y = as_given(&step->y, op->copy_y, &at);
+    atr_status status = ATR_OK;
+
+    if (op->copy_x)
+        atr_cpu_copy(backend, &step->x[0], &x);
+    if (step->residual) {
+        const atr_tensor residual = as_given(&step->x[1], op->copy_residual, &at);
+        if (op->copy_residual)
+            atr_cpu_copy(backend, &step->x[1], &residual);
+        buffers.residual = residual.data;
+    }
+    buffers.x = x.data;
+    buffers.y = y.data;
+    ATR_TRY(atr_onednn_run(atr_cpu_engine_of(backend)->dnn, op->op, &buffers));
+    if (op->copy_y)
+        atr_cpu_copy(backend, &y, &step->y);
+done:
+    return status;
+}
+
+static atr_status data_gradient(const atr_backend *backend, const atr_step *step)
+{
+    const atr_cpu_dense *state = step->state;
+    const atr_cpu_conv_op *op = &state->data;
+    char *at = (char *)step->scratch + atr_align_up(atr_onednn_scratch_bytes(op->op));
+    const atr_tensor dx = as_given(&step->dx[0], op->copy_x, &at);
+    const atr_tensor dy = as_given(&step->dy, op->copy_y, &at);
+    const atr_onednn_buffers buffers = {
+        .x = dx.data, .w = op->packed, .y = dy.data, .scratch = step->scratch};
+    atr_status status = ATR_OK;
+
+    if (op->copy_y)
+        atr_cpu_copy(backend, &step->dy, &dy);
+    ATR_TRY(atr_onednn_run(atr_cpu_engine_of(backend)->dnn, op->op, &buffers));
+    if (op->copy_x)
+        atr_cpu_copy(backend, &dx, &step->dx[0]);
+done:
+    return status;
+}
+
+static size_t weight_bytes(const atr_step *step)
+{
+    const atr_conv_attr *conv = &step->conv;
+
+    return (size_t)(conv->out_channels * (conv->in_channels / conv->groups) * conv->kernel * conv->kernel) *
+           sizeof(float);
+}
+
+static atr_status weight_gradient(const atr_backend *backend, const atr_step *step)
+{
+    atr_onednn *dnn = atr_cpu_engine_of(backend)->dnn;
+    const atr_cpu_dense *state = step->state;
+    const atr_cpu_conv_op *op = &state->weight;
+    const size_t own = atr_onednn_scratch_bytes(op->op), packer = atr_onednn_scratch_bytes(op->packer);
+    char *at = (char *)step->scratch + atr_align_up(own > packer ? own : packer);
+    void *packed = take(&at, atr_onednn_weight_bytes(op->op));
+    const atr_tensor x = as_given(&step->x[0], op->copy_x, &at);
+    const atr_tensor dy = as_given(&step->dy, op->copy_y, &at);
+    const atr_onednn_buffers run = {
+        .x = x.data, .w = packed, .b = step->dbias, .y = dy.data, .scratch = step->scratch};
+    const atr_onednn_buffers unpack = {
+        .x = packed, .y = step->dweight + window_offset(step, state), .scratch = step->scratch};
+    atr_status status = ATR_OK;
+
+    if (op->copy_x)
+        atr_cpu_copy(backend, &step->x[0], &x);
+    if (op->copy_y)
+        atr_cpu_copy(backend, &step->dy, &dy);
+    ATR_TRY(atr_onednn_run(dnn, op->op, &run));
+    if (!whole_window(step, state))
+        memset(step->dweight, 0, weight_bytes(step));
+    ATR_TRY(atr_onednn_run(dnn, op->packer, &unpack));
+done:
+    return status;
+}
+
+atr_status atr_cpu_dense_backward(atr_backend *backend, atr_step *step)
+{
+    const atr_cpu_dense *state = step->state;
+    atr_status status = ATR_OK;
+
+    if (step->wants_dx[0])
+        ATR_TRY(data_gradient(backend, step));
+    if (step->wants_dw && state->product_count > 0)
+        ATR_TRY(atr_cpu_products_run(backend, step, state));
+    else if (step->wants_dw)
+        ATR_TRY(weight_gradient(backend, step));
+done:
+    return status;
+}

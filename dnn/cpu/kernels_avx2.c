@@ -1,0 +1,13 @@
+/* Our kernels for AVX2 and FMA, chosen at run time. */
+#if defined(__x86_64__)
+
+#pragma GCC target("avx2,fma,f16c")
+
+#include "dnn/cpu/depthwise_body_impl.h"
+#include "dnn/cpu/norm_body_impl.h"
+
+const atr_cpu_kernels atr_cpu_kernels_avx2 = {
+#include "dnn/cpu/kernels_table_impl.h"
+};
+
+#endif

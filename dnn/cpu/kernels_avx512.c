@@ -1,0 +1,13 @@
+/* Our kernels for AVX-512 F, BW, DQ, VL and CD, chosen at run time. */
+#if defined(__x86_64__)
+
+#pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512cd,prefer-vector-width=512")
+
+#include "dnn/cpu/depthwise_body_impl.h"
+#include "dnn/cpu/norm_body_impl.h"
+
+const atr_cpu_kernels atr_cpu_kernels_avx512 = {
+#include "dnn/cpu/kernels_table_impl.h"
+};
+
+#endif

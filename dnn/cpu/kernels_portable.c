@@ -1,0 +1,7 @@
+/* Our kernels for any machine: vectors of four floats, which every compiler target has or imitates. */
+#include "dnn/cpu/depthwise_body_impl.h"
+#include "dnn/cpu/norm_body_impl.h"
+
+const atr_cpu_kernels atr_cpu_kernels_portable = {
+#include "dnn/cpu/kernels_table_impl.h"
+};

@@ -1,0 +1,216 @@
+/* Batch norm with the activation behind it (formulas: dnn/ref/norm.c). Forward with batch statistics reads x twice, once for
+ * the statistics and once to normalise; backward reads x and dy twice, finds the activation's mask again from x, and writes dx. */
+#include <math.h>
+#include <string.h>
+
+#include "dnn/cpu/cpu_impl.h"
+
+/* Per channel, f32 [C] each, kept for backward: z = (x - mean) scale + shift with scale = g rstd. The mean is rounded to f32;
+ * what rounding took off goes into `shift`. */
+typedef struct kept {
+    float *mean, *scale, *shift, *rstd;
+} kept;
+
+static kept kept_of(const atr_step *step)
+{
+    float *at = step->training ? step->saved : step->scratch;
+    const int64_t c = step->norm.channels;
+
+    return (kept){at, at + c, at + 2 * c, at + 3 * c};
+}
+
+static atr_cpu_affine affine_of(const atr_step *step)
+{
+    const kept k = kept_of(step);
+
+    return (atr_cpu_affine){k.mean, k.scale, k.shift, atr_cpu_clamp_of(step->act)};
+}
+
+enum { SUMS = 3, WORK = 2 }; /* doubles and floats per channel that a part's row of the scratch holds */
+
+static int64_t row_doubles(int64_t channels)
+{
+    return atr_cpu_row((SUMS + WORK / 2) * channels);
+}
+
+atr_status atr_cpu_norm_prepare(atr_backend *backend, atr_step *step)
+{
+    const size_t channels = (size_t)step->norm.channels;
+    const size_t keep = atr_align_up(4 * channels * sizeof(float));
+    const size_t totals = atr_align_up(SUMS * channels * sizeof(double));
+    const size_t rows = (size_t)(backend->threads * row_doubles(step->norm.channels)) * sizeof(double);
+
+    if (step->batch_stats && atr_cpu_pixels(&step->x[0]) < 2)
+        return atr_fail(ATR_ERR_SHAPE, "%s: one value per channel has no batch statistics", step->name);
+    step->needs_x = step->training;
+    step->needs_y = false;
+    step->saved_bytes = step->training ? keep : 0;
+    step->scratch_bytes = keep + totals + rows;
+    return ATR_OK;
+}
+
+/* Behind `kept` (or backward's coefficients) in the scratch: sums over all pixels [SUMS,C], then one row per part. */
+static double *totals_of(const atr_step *step)
+{
+    return (double *)((char *)step->scratch + atr_align_up(4 * (size_t)step->norm.channels * sizeof(float)));
+}
+
+static double *rows_of(const atr_step *step)
+{
+    return (double *)((char *)totals_of(step) +
+                      atr_align_up(SUMS * (size_t)step->norm.channels * sizeof(double)));
+}
+
+/* Rows of parts -> totals, in the order of parts. */
+static void add_rows(const atr_backend *backend, const atr_step *step)
+{
+    const int64_t count = SUMS * step->norm.channels, row = row_doubles(step->norm.channels);
+    const double *rows = rows_of(step);
+    double *totals = totals_of(step);
+
+    memcpy(totals, rows, (size_t)count * sizeof *totals);
+    for (int part = 1; part < backend->threads; part++)
+        for (int64_t i = 0; i < count; i++)
+            totals[i] += rows[part * row + i];
+}
+
+/* Sums of x over all pixels into totals: of tiles' sums, of their squares over their sizes, of deviations within tiles. */
+static void sum_moments(const atr_backend *backend, const atr_step *step)
+{
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_tensor *x = &step->x[0];
+    const int64_t channels = x->dims[3], tile = atr_cpu_tile(channels), row = row_doubles(channels);
+    double *rows = rows_of(step);
+
+#pragma omp parallel for schedule(static)
+    for (int part = 0; part < backend->threads; part++) {
+        const atr_cpu_range range = atr_cpu_share(atr_cpu_pixels(x), backend->threads, part);
+        double *mine = rows + part * row;
+        atr_cpu_moments sums = {mine, mine + channels, mine + 2 * channels};
+        memset(mine, 0, (size_t)(SUMS * channels) * sizeof *mine);
+        for (int64_t p = range.first; p < range.end; p += tile)
+            kernels->moments(atr_cpu_pixel(x, p), x->strides[2], atr_cpu_min(tile, range.end - p), channels,
+                             (float *)(mine + SUMS * channels), &sums);
+    }
+    add_rows(backend, step);
+}
+
+static float blend(float running, double batch, double momentum)
+{
+    return (float)((1.0 - momentum) * (double)running + momentum * batch);
+}
+
+static void keep_channel(const atr_step *step, kept k, int64_t c, double mean, double var)
+{
+    const double rstd = 1.0 / sqrt(var + step->norm.eps), scale = rstd * (double)step->weight[c];
+
+    k.mean[c] = (float)mean;
+    k.rstd[c] = (float)rstd;
+    k.scale[c] = (float)scale;
+    k.shift[c] = (float)((double)step->bias[c] - (mean - (double)k.mean[c]) * scale);
+}
+
+/* With T tiles of n_t pixels and sums S_t:  sum (x - mean)^2 = sum M2_t + sum S_t^2 / n_t - S^2 / M. */
+static void use_batch_stats(const atr_backend *backend, const atr_step *step, kept k)
+{
+    const int64_t channels = step->norm.channels;
+    const double pixels = (double)atr_cpu_pixels(&step->x[0]), momentum = step->norm.momentum;
+    const double *sum = totals_of(step), *squares = sum + channels, *m2 = squares + channels;
+
+    sum_moments(backend, step);
+    for (int64_t c = 0; c < channels; c++) {
+        const double mean = sum[c] / pixels;
+        const double var = fmax(0.0, (m2[c] + (squares[c] - sum[c] * mean)) / pixels);
+        step->running_mean[c] = blend(step->running_mean[c], mean, momentum);
+        step->running_var[c] = blend(step->running_var[c], var * pixels / (pixels - 1.0), momentum);
+        keep_channel(step, k, c, mean, var);
+    }
+    if (step->num_tracked != NULL)
+        ++*step->num_tracked;
+}
+
+atr_status atr_cpu_norm_forward(atr_backend *backend, atr_step *step)
+{
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_tensor *x = &step->x[0], *y = &step->y;
+    const atr_cpu_affine affine = affine_of(step);
+
+    if (step->batch_stats)
+        use_batch_stats(backend, step, kept_of(step));
+    for (int64_t c = 0; !step->batch_stats && c < step->norm.channels; c++)
+        keep_channel(step, kept_of(step), c, (double)step->running_mean[c], (double)step->running_var[c]);
+#pragma omp parallel for schedule(static)
+    for (int part = 0; part < backend->threads; part++) {
+        const atr_cpu_range range = atr_cpu_share(atr_cpu_pixels(y), backend->threads, part);
+        kernels->normalise(atr_cpu_pixel(x, range.first), x->strides[2], atr_cpu_pixel(y, range.first),
+                           y->strides[2], range.end - range.first, y->dims[3], &affine);
+    }
+    return ATR_OK;
+}
+
+/* Sums over all pixels into totals: [0] of dz, [1] of dz (x - mean). */
+static void sum_gradients(const atr_backend *backend, const atr_step *step)
+{
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_tensor *x = &step->x[0], *dy = &step->dy;
+    const int64_t channels = x->dims[3], tile = atr_cpu_tile(channels), row = row_doubles(channels);
+    const atr_cpu_affine affine = affine_of(step);
+    double *rows = rows_of(step);
+
+#pragma omp parallel for schedule(static)
+    for (int part = 0; part < backend->threads; part++) {
+        const atr_cpu_range range = atr_cpu_share(atr_cpu_pixels(x), backend->threads, part);
+        double *mine = rows + part * row;
+        memset(mine, 0, (size_t)(SUMS * channels) * sizeof *mine);
+        for (int64_t p = range.first; p < range.end; p += tile)
+            kernels->norm_sums(atr_cpu_pixel(x, p), x->strides[2], atr_cpu_pixel(dy, p), dy->strides[2],
+                               atr_cpu_min(tile, range.end - p), channels, &affine,
+                               (float *)(mine + SUMS * channels), mine, mine + channels);
+    }
+    add_rows(backend, step);
+}
+
+/* dx = g r (dz - db/M - h dg/M) with h = (x - mean) r, dg = r sum dz (x - mean), db = sum dz:
+ *    = scale dz + slope (x - mean) + offset,   slope = -scale r dg / M,   offset = -scale db / M
+ * With running statistics slope and offset are 0. */
+static void input_gradient(const atr_backend *backend, const atr_step *step)
+{
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_tensor *x = &step->x[0], *dy = &step->dy, *dx = &step->dx[0];
+    const int64_t channels = x->dims[3];
+    const double share = 1.0 / (double)atr_cpu_pixels(x);
+    const atr_cpu_affine affine = affine_of(step);
+    const double *db = totals_of(step), *products = db + channels;
+    float *slope = step->scratch, *offset = slope + channels;
+    const kept k = kept_of(step);
+
+    for (int64_t c = 0; c < channels; c++) {
+        const double scale = -(double)k.scale[c] * share, rstd = (double)k.rstd[c];
+        slope[c] = step->batch_stats ? (float)(scale * rstd * rstd * products[c]) : 0.0f;
+        offset[c] = step->batch_stats ? (float)(scale * db[c]) : 0.0f;
+    }
+#pragma omp parallel for schedule(static)
+    for (int part = 0; part < backend->threads; part++) {
+        const atr_cpu_range range = atr_cpu_share(atr_cpu_pixels(x), backend->threads, part);
+        kernels->norm_gradient(atr_cpu_pixel(x, range.first), x->strides[2], atr_cpu_pixel(dy, range.first),
+                               dy->strides[2], atr_cpu_pixel(dx, range.first), dx->strides[2],
+                               range.end - range.first, channels, &affine, slope, offset);
+    }
+}
+
+atr_status atr_cpu_norm_backward(atr_backend *backend, atr_step *step)
+{
+    const int64_t channels = step->norm.channels;
+    const double *db = totals_of(step), *products = db + channels;
+    const kept k = kept_of(step);
+
+    if (step->batch_stats || step->wants_dw)
+        sum_gradients(backend, step);
+    for (int64_t c = 0; step->wants_dw && c < channels; c++) {
+        step->dweight[c] = (float)(products[c] * (double)k.rstd[c]);
+        step->dbias[c] = (float)db[c];
+    }
+    if (step->wants_dx[0])
+        input_gradient(backend, step);
+    return ATR_OK;
+}
