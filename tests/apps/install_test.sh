@@ -16,7 +16,7 @@ fail()
     exit 1
 }
 
-cmake --install "$ATR_BUILD_DIR" --prefix "$work/first" >"$work/install.log" || { cat "$work/install.log"; exit 1; }
+cmake --install "$ATR_BUILD_DIR" --prefix "$work/first" >"$work/install.log" || fail "$(cat "$work/install.log")"
 mv "$work/first" "$prefix"
 
 # Every library is found, and none in the build folder.
@@ -33,9 +33,14 @@ hidden=$(nm -D --defined-only "$prefix/lib/libatrous.so" | awk '$2 ~ /[TDBR]/ &&
 [ -z "$hidden" ] || fail "libatrous shows more than its header: $hidden"
 
 cd "$work"
-"$prefix/bin/atrous" sample shapes --count 4 --val 0.5 --width 64 --height 48 >/dev/null
-"$prefix/bin/atrous" pack shapes -o shapes.h5 --classes shapes/classes.txt >/dev/null
-"$prefix/bin/atrous" train shapes.h5 -o run --size 64 --batch 2 --max-steps 1 --eval-period 0 >/dev/null
+quietly()
+{
+    "$@" >output.log 2>&1 || fail "$* failed: $(cat output.log)"
+}
+
+quietly "$prefix/bin/atrous" sample shapes --count 4 --val 0.5 --width 64 --height 48
+quietly "$prefix/bin/atrous" pack shapes -o shapes.h5 --classes shapes/classes.txt
+quietly "$prefix/bin/atrous" train shapes.h5 -o run --size 64 --batch 2 --max-steps 1 --eval-period 0
 
 PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 export PKG_CONFIG_PATH
