@@ -101,7 +101,8 @@ static atr_status open_spool(atr_pack_job *job)
     ATR_TRY(atr_format(&path, "%s.masks.XXXXXX", job->config->output));
     job->spool = mkostemp(path, O_CLOEXEC);
     if (job->spool < 0)
-        status = atr_fail(ATR_ERR_IO, "%s: cannot be created: %s", path, strerror(errno));
+        status = atr_fail(ATR_ERR_IO, "%s: nothing can be written in its folder: %s", job->config->output,
+                          strerror(errno));
     else
         unlink(path);
 
