@@ -1,0 +1,27 @@
+# Training over ranks: bit-equal runs, resume, stop by a signal, evaluation without losing or doubling a picture.
+. "$(dirname "$0")/train_common.sh"
+need_mpi
+
+train="$ATROUS train data.h5 $small --epochs 2"
+expect 0 ranks 2 $train -o two
+says out "2 ranks"
+[ "$(losses two | wc -l)" -eq 8 ] || fail "only rank 0 logs"
+expect 75 ranks 2 $train -o stopped --stop-after 3
+expect 0 ranks 2 $train -o stopped --resume
+same_run two stopped
+
+# 4 pictures on 1, 2 and 3 ranks: the last rank of three has fewer.
+expect 0 "$ATROUS" eval two/best.h5 data.h5 -o one
+for count in 2 3; do
+    expect 0 ranks $count "$ATROUS" eval two/best.h5 data.h5 -o ranks$count
+    cmp -s one/confusion.csv ranks$count/confusion.csv || fail "confusion matrix differs on $count ranks"
+done
+
+# Parts of unequal size, and a batch norm that sees one picture on some ranks.
+expect 0 ranks 3 $train -o three --max-steps 2
+
+# A wrong option is said once.
+expect 2 ranks 2 $train -o wrong --bacth 3
+[ "$(grep -c 'did you mean --batch' err)" -eq 1 ] || fail "every rank complains"
+expect 2 ranks 2 $train -o wrong --batch 1
+says err "--batch 1 on 2 ranks"
