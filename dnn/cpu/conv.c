@@ -25,8 +25,19 @@ void atr_cpu_fold(const atr_step *step, float *weights, float *bias)
     }
 }
 
+/* A map of one pixel, as behind image pooling: nothing to compute, but the batch norm behind it divides by the spread of a few nearly
+ * equal values and magnifies their rounding up to 1/sqrt(eps) = 316 times. `ref` sums in double. */
+static bool is_pooled(const atr_step *step)
+{
+    const int64_t *x = step->x[0].dims, *y = step->y.dims;
+
+    return x[1] * x[2] == 1 && y[1] * y[2] == 1;
+}
+
 atr_status atr_cpu_conv_prepare(atr_backend *backend, atr_step *step)
 {
+    if (is_pooled(step))
+        return atr_fail(ATR_ERR_UNSUPPORTED, "%s: a map of one pixel", step->name);
     if (step->training && (step->folded || step->residual || step->act != ATR_ACT_NONE))
         return atr_fail(ATR_ERR_UNSUPPORTED, "%s: a convolution that trains has nothing fused to it",
                         step->name);
