@@ -40,8 +40,76 @@ static const atr_option rows[] = {
      .help = "validation pictures to show with truth and prediction"},
     {.name = NULL}};
 
-/* One evaluation plot point per epoch. */
-static atr_status write_curves(const atr_run_history *h, atr_text *page)
+/* A page and how many of its parts could not be made. */
+typedef struct page_parts {
+    atr_text page;
+    int64_t missing;
+} page_parts;
+
+/* Points of a curve; more would only make the page heavy. */
+enum { CURVE_POINTS = 600 };
+
+/* Means of equally many neighbours, at most CURVE_POINTS of them: *out_x, *out_y [returned count], in fresh memory. What is not
+ * finite is left out of the means. */
+static atr_status thin_out(const double *x, const double *y, int64_t count, double **out_x, double **out_y,
+                           int64_t *out_count)
+{
+    atr_status status = ATR_OK;
+    const int64_t each = (count + CURVE_POINTS - 1) / CURVE_POINTS;
+    const int64_t points = each > 0 ? (count + each - 1) / each : 0;
+
+    ATR_TRY(ATR_NEW(points, out_x));
+    ATR_TRY(ATR_NEW(points, out_y));
+    for (int64_t p = 0; p < points; p++) {
+        int64_t finite = 0;
+        for (int64_t i = p * each; i < count && i < (p + 1) * each; i++)
+            if (isfinite(x[i]) && isfinite(y[i])) {
+                (*out_x)[p] += x[i];
+                (*out_y)[p] += y[i];
+                finite++;
+            }
+        (*out_x)[p] /= (double)finite;
+        (*out_y)[p] /= (double)finite;
+    }
+    *out_count = points;
+done:
+    return status;
+}
+
+/* Nothing for curves without a point. */
+static atr_status write_plot(const atr_plot *plot, atr_text *page)
+{
+    atr_status status = ATR_OK;
+
+    if (!atr_plot_has_points(plot))
+        return ATR_OK;
+    atr_text_append(page, "<figure>");
+    ATR_TRY(atr_plot_svg(plot, page));
+done:
+    atr_text_append(page, "</figure>\n");
+    return status;
+}
+
+/* One curve over the steps. */
+static atr_status write_step_plot(const atr_run_history *h, const double *values, const char *title,
+                                  atr_text *page)
+{
+    atr_status status = ATR_OK;
+    atr_curve curve = {.title = title};
+    double *x = NULL, *y = NULL;
+
+    ATR_TRY(thin_out(h->step, values, h->step_count, &x, &y, &curve.count));
+    curve.x = x;
+    curve.y = y;
+    ATR_TRY(write_plot(&(atr_plot){title, "step", NULL, &curve, 1, true}, page));
+done:
+    atr_free(x);
+    atr_free(y);
+    return status;
+}
+
+/* One point per evaluation. */
+static atr_status write_eval_plot(const atr_run_history *h, atr_text *page)
 {
     atr_status status = ATR_OK;
     double *epoch = NULL, *miou = NULL, *accuracy = NULL;
@@ -54,20 +122,9 @@ static atr_status write_curves(const atr_run_history *h, atr_text *page)
         miou[i] = 100 * h->evals[i].miou;
         accuracy[i] = 100 * h->evals[i].pixel_accuracy;
     }
-    const atr_curve loss = {"loss", h->step, h->loss, h->step_count, false};
-    const atr_curve rate = {"learning rate", h->step, h->lr, h->step_count, false};
     const atr_curve scores[] = {{"mIoU", epoch, miou, h->eval_count, true},
                                 {"pixel accuracy", epoch, accuracy, h->eval_count, true}};
-    const atr_plot plots[] = {{"Training loss", "step", "loss", &loss, 1, true},
-                              {"Validation", "epoch", "percent", scores, 2, true},
-                              {"Learning rate", "step", "learning rate", &rate, 1, true}};
-    for (size_t i = 0; i < sizeof plots / sizeof plots[0]; i++) {
-        if (plots[i].curves[0].count == 0)
-            continue;
-        atr_text_append(page, "<figure>");
-        ATR_TRY(atr_plot_svg(&plots[i], page));
-        atr_text_append(page, "</figure>\n");
-    }
+    ATR_TRY(write_plot(&(atr_plot){"Validation, percent", "epoch", NULL, scores, 2, true}, page));
 done:
     atr_free(epoch);
     atr_free(miou);
@@ -75,79 +132,135 @@ done:
     return status;
 }
 
-/* Scores, confusion matrix and pictures of best.h5 on the validation split. */
+static atr_status write_curves(const atr_run_history *h, atr_text *page)
+{
+    atr_status status = ATR_OK;
+
+    atr_text_append(page, "<h2>Training</h2>\n<div class=\"curves\">\n");
+    ATR_TRY(write_step_plot(h, h->loss, "Loss", page));
+    ATR_TRY(write_eval_plot(h, page));
+    ATR_TRY(write_step_plot(h, h->lr, "Learning rate", page));
+done:
+    atr_text_append(page, "</div>\n");
+    return status;
+}
+
+/* best.h5, or last.h5 of a run that was never evaluated. `*model`: atr_free. */
+static atr_status choose_model(const char *run, char **model, bool *best)
+{
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_path_join(run, "best.h5", model));
+    *best = atr_path_exists(*model);
+    if (!*best) {
+        atr_free(*model);
+        ATR_TRY(atr_path_join(run, "last.h5", model));
+    }
+done:
+    return status;
+}
+
+static atr_status write_scores(const atr_session *session, const atr_dataset *dataset, atr_fit_mode fit,
+                               atr_text *page)
+{
+    atr_status status = ATR_OK;
+    const atr_evaluate_options evaluate = {.split = ATR_SPLIT_VAL, .fit = fit};
+    atr_confusion confusion = {0};
+    atr_scores *scores = NULL;
+
+    ATR_TRY(atr_confusion_init(session->info.classes, &confusion));
+    ATR_TRY(atr_evaluate(session, dataset, &evaluate, &confusion));
+    ATR_TRY(ATR_NEW(1, &scores));
+    atr_scores_from(&confusion, scores);
+    atr_report_scores(scores, &session->info, page);
+    atr_report_confusion(&confusion, &session->info, page);
+done:
+    atr_free(scores);
+    atr_confusion_free(&confusion);
+    return status;
+}
+
+/* Scores, confusion matrix and pictures of the run's network on the validation split. */
 static atr_status write_network(const char *run, const char *data, const report_options *o, atr_text *page)
 {
     atr_status status = ATR_OK;
     atr_session session = {0};
     atr_dataset *dataset = NULL;
     atr_segmenter *segmenter = NULL;
-    atr_confusion confusion = {0};
-    atr_scores *scores = NULL;
     char *model = NULL, text[ATR_SESSION_TEXT_BYTES];
+    bool best = false;
+    atr_fit_mode fit;
 
-    ATR_TRY(atr_path_join(run, "best.h5", &model));
+    ATR_TRY(choose_model(run, &model, &best));
     ATR_TRY(atr_session_open(&o->session, NULL, &session));
     ATR_TRY(atr_session_load(&session, model));
     ATR_TRY(atr_dataset_open(data, &dataset));
-    atr_evaluate_options evaluate = {.split = ATR_SPLIT_VAL, .fit = ATR_RUN_LETTERBOX};
-    ATR_TRY(atr_fit_mode_parse(session.info.fit, &evaluate.fit));
-    ATR_TRY(atr_confusion_init(session.info.classes, &confusion));
-    ATR_TRY(atr_evaluate(&session, dataset, &evaluate, &confusion));
-    ATR_TRY(ATR_NEW(1, &scores));
-    atr_scores_from(&confusion, scores);
-    atr_text_append(page, "<h2>The best network</h2>\n<p>%s</p>\n", atr_session_text(&session, text));
-    atr_report_scores(scores, &session.info, page);
-    atr_report_confusion(&confusion, &session.info, page);
-    ATR_TRY(atr_segmenter_create(&session.info, session.graph, session.params, session.backend, evaluate.fit,
-                                 0, 0, &segmenter));
+    ATR_TRY(atr_fit_mode_parse(session.info.fit, &fit));
+    atr_text_append(page, "<h2>The %s network on val</h2>\n<p class=\"note\">", best ? "best" : "last");
+    atr_report_escape(atr_session_text(&session, text), page);
+    atr_text_append(page, "</p>\n");
+    ATR_TRY(write_scores(&session, dataset, fit, page));
+    ATR_TRY(atr_segmenter_create(&session.info, session.graph, session.params, session.backend, fit, 0, 0,
+                                 &segmenter));
     ATR_TRY(atr_report_samples(segmenter, dataset, &session.info, o->samples, page));
 done:
     atr_segmenter_destroy(segmenter);
-    atr_free(scores);
-    atr_confusion_free(&confusion);
     atr_dataset_close(dataset);
     atr_session_close(&session);
     atr_free(model);
     return status;
 }
 
-/* A page without curves or without pictures is better than none: what is missing is said on the page. */
-static void say_missing(const char *what, atr_text *page)
+/* A page without curves or without pictures is better than none: what is missing is said on the page and on the terminal. */
+static void say_missing(const char *what, const char *why, page_parts *parts)
 {
-    atr_text_append(page, "<p class=\"missing\">%s: ", what);
-    atr_report_escape(atr_status_message(), page);
-    atr_text_append(page, "</p>\n");
-    atr_cli_error("report", atr_status_message());
+    atr_report_missing(what, why, &parts->page);
+    fprintf(stderr, "atrous report: %s: %s\n", what, why);
+    parts->missing++;
 }
 
-static atr_status write_page(const char *run, const report_options *o, char **path)
+/* config.yaml is of no account to the other parts; a run without one (a copied log) has no such part. */
+static void write_config(const char *run, atr_text *page)
+{
+    char *path = NULL;
+    void *bytes = NULL;
+    size_t size = 0;
+
+    if (atr_path_join(run, "config.yaml", &path) == ATR_OK && atr_path_exists(path) &&
+        atr_file_read(path, 1 << 20, &bytes, &size) == ATR_OK)
+        atr_report_config(bytes, page);
+    atr_free(bytes);
+    atr_free(path);
+}
+
+static atr_status write_page(const char *run, const report_options *o, char **path, int64_t *missing)
 {
     atr_status status = ATR_OK;
     atr_run_history history = {0};
-    atr_text page = {0};
+    page_parts parts = {0};
     char when[ATR_TIME_TEXT_BYTES];
 
     ATR_TRY(atr_run_history_read(run, &history));
     const char *data = o->data != NULL ? o->data : history.data;
-    atr_report_begin(run, atr_time_text(when), &page);
-    atr_report_summary(&history, &page);
-    if (write_curves(&history, &page) != ATR_OK)
-        say_missing("No curves", &page);
+    atr_report_begin(run, atr_time_text(when), &parts.page);
+    atr_report_summary(&history, &parts.page);
+    if (write_curves(&history, &parts.page) != ATR_OK)
+        say_missing("no curves", atr_status_message(), &parts);
     if (data == NULL)
-        atr_text_append(
-            &page, "<p class=\"missing\">No pictures: the log names no data set; give --data DATA.h5</p>\n");
-    else if (write_network(run, data, o, &page) != ATR_OK)
-        say_missing("No scores and pictures", &page);
-    atr_report_end(&page);
-    ATR_TRY(page.status);
+        say_missing("no scores and pictures", "the log names no data set; give --data DATA.h5", &parts);
+    else if (write_network(run, data, o, &parts.page) != ATR_OK)
+        say_missing("no scores and pictures", atr_status_message(), &parts);
+    write_config(run, &parts.page);
+    atr_report_end(&parts.page);
+    ATR_TRY(parts.page.status);
     if (o->out != NULL)
         ATR_TRY(atr_strdup(o->out, path));
     else
         ATR_TRY(atr_path_join(run, "report.html", path));
-    ATR_TRY(atr_file_write(*path, page.bytes, (size_t)page.used));
+    ATR_TRY(atr_file_write(*path, parts.page.bytes, (size_t)parts.page.used));
+    *missing = parts.missing;
 done:
-    atr_free(page.bytes);
+    atr_free(parts.page.bytes);
     atr_run_history_free(&history);
     return status;
 }
@@ -158,12 +271,15 @@ int atr_cmd_report(int argc, char **argv)
     atr_options *options = NULL;
     report_options chosen;
     char *path = NULL;
+    int64_t missing = 0;
     int exit_code = ATR_EXIT_DONE;
 
     ATR_TRY(atr_options_create(
         "atrous report", "RUN [OPTION...]",
         "Writes one HTML page about a training run: curves, scores by class, confusion matrix, and pictures "
-        "beside truth and prediction. The page needs no other file and no network.",
+        "beside truth and prediction. The page needs no other file and no network. Where a part cannot be "
+        "made "
+        "the page says why, and the exit code is 3.",
         &options));
     ATR_TRY(atr_options_add(options, rows, &chosen));
     ATR_TRY(atr_options_add(options, atr_session_rows, &chosen.session));
@@ -171,8 +287,10 @@ int atr_cmd_report(int argc, char **argv)
         goto done;
     atr_cli_log();
     ATR_TRY(atr_cli_positional(options, 1, 1));
-    ATR_TRY(write_page(atr_options_positional(options, 0), &chosen, &path));
+    ATR_TRY(write_page(atr_options_positional(options, 0), &chosen, &path, &missing));
     printf("%s\n", path);
+    if (missing > 0)
+        exit_code = ATR_EXIT_PARTLY;
 done:
     if (status != ATR_OK) {
         atr_cli_error("report", atr_status_message());

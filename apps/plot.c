@@ -15,26 +15,58 @@ extern char **environ;
 /* The page's colours; gnuplot takes them in this order. */
 static const char *const line_colours[] = {"#2a6f97", "#c8553d", "#588157", "#8d6a9f", "#b08900"};
 
+static bool has_points(const atr_curve *curve)
+{
+    for (int64_t i = 0; i < curve->count; i++)
+        if (isfinite(curve->x[i]) && isfinite(curve->y[i]))
+            return true;
+    return false;
+}
+
+bool atr_plot_has_points(const atr_plot *plot)
+{
+    for (int c = 0; c < plot->curve_count; c++)
+        if (has_points(&plot->curves[c]))
+            return true;
+    return false;
+}
+
+/* How the curves look; their points follow. */
+static void write_plot_command(const atr_plot *plot, atr_text *script)
+{
+    const int colours = sizeof line_colours / sizeof line_colours[0];
+    const char *separator = "plot";
+
+    for (int c = 0; c < plot->curve_count; c++) {
+        const atr_curve *curve = &plot->curves[c];
+        if (!has_points(curve))
+            continue;
+        atr_text_append(script, "%s '-' using 1:2 with %s lw 2 lc rgb '%s' title \"%s\" noenhanced",
+                        separator, curve->points ? "linespoints pt 7 ps 0.6" : "lines",
+                        line_colours[c % colours], curve->title);
+        separator = ",";
+    }
+    atr_text_append(script, "\n");
+}
+
 /* The commands for one plot, data inline. */
 static void write_script(const atr_plot *plot, atr_text *script)
 {
-    atr_text_append(
-        script, "set terminal svg size 720,320 dynamic font 'sans-serif,13'\n"
-                "set output\nset grid lc rgb '#dddddd'\nset border 3 lc rgb '#555555'\nset tics nomirror\n"
-                "set key top right opaque\n");
-    atr_text_append(
-        script, "set title \"%s\" noenhanced\nset xlabel \"%s\" noenhanced\nset ylabel \"%s\" noenhanced\n",
-        plot->title, plot->x_label, plot->y_label);
+    atr_text_append(script,
+                    "set terminal svg size 720,330 dynamic font 'sans-serif,14'\nset output\n"
+                    "set grid lc rgb '#dde3ea'\nset border 3 lc rgb '#5b6775'\nset tics nomirror\n"
+                    "set title \"%s\" noenhanced\nset xlabel \"%s\" noenhanced\n",
+                    plot->title, plot->x_label);
+    if (plot->y_label != NULL)
+        atr_text_append(script, "set ylabel \"%s\" noenhanced\n", plot->y_label);
+    atr_text_append(script, plot->curve_count > 1 ? "set key bottom right opaque\n" : "unset key\n");
     if (plot->from_zero)
         atr_text_append(script, "set yrange [0:*]\n");
-    for (int c = 0; c < plot->curve_count; c++)
-        atr_text_append(
-            script, "%s '-' using 1:2 with %s lw 2 pt 7 ps 0.6 lc rgb '%s' title \"%s\" noenhanced",
-            c == 0 ? "plot" : ",", plot->curves[c].points ? "linespoints" : "lines",
-            line_colours[c % (int)(sizeof line_colours / sizeof line_colours[0])], plot->curves[c].title);
-    atr_text_append(script, "\n");
+    write_plot_command(plot, script);
     for (int c = 0; c < plot->curve_count; c++) {
         const atr_curve *curve = &plot->curves[c];
+        if (!has_points(curve))
+            continue;
         for (int64_t i = 0; i < curve->count; i++)
             if (isfinite(curve->x[i]) && isfinite(curve->y[i]))
                 atr_text_append(script, "%.17g %.9g\n", curve->x[i], curve->y[i]);
@@ -88,6 +120,9 @@ atr_status atr_plot_svg(const atr_plot *plot, atr_text *out)
 {
     atr_status status = ATR_OK;
     atr_text script = {0};
+
+    if (!atr_plot_has_points(plot))
+        return atr_fail(ATR_ERR_USAGE, "there is no point to draw");
     FILE *input = tmpfile(), *picture = tmpfile();
 
     if (input == NULL || picture == NULL) {
