@@ -101,6 +101,44 @@ void atr_cpu_dense_release(atr_step *step);
  * computed in double. Without a norm they are copies. weights [O, I/G, k, k], bias [O]; 0 where the step has none. */
 void atr_cpu_fold(const atr_step *step, float *weights, float *bias);
 
+/* For operations that keep nothing and need no scratch. */
+atr_status atr_cpu_plain_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_act_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_act_forward(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_act_backward(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_add_forward(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_concat_forward(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_dropout_forward(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_dropout_backward(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_pool_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_pool_forward(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_pool_backward(atr_backend *backend, atr_step *step);
+
+/* columns[o] for all outputs of an axis, align_corners or half-pixel centres (dnn/bilinear.h). */
+void atr_cpu_columns_corners(int64_t in, int64_t out, atr_cpu_column *columns);
+void atr_cpu_columns_centres(int64_t in, int64_t out, atr_cpu_column *columns);
+
+atr_status atr_cpu_resize_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_resize_forward(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_resize_backward(atr_backend *backend, atr_step *step);
+void atr_cpu_resize_release(atr_step *step);
+atr_status atr_cpu_enlarge(atr_backend *backend, const atr_tensor *logits, int64_t height, int64_t width,
+                           float *out);
+
+/* Classes are padded to whole vectors with logits that no softmax sees. */
+int64_t atr_cpu_padded_classes(const atr_backend *backend, int64_t classes);
+/* Sets the padding of `pixels` rows [padded] of a block of logits. */
+void atr_cpu_pad_classes(float *logits, int64_t pixels, int64_t classes, int64_t padded);
+
+size_t atr_cpu_loss_scratch(const atr_loss_args *args);
+atr_status atr_cpu_cross_entropy(atr_backend *backend, atr_loss_args *args);
+size_t atr_cpu_segment_scratch(const atr_segment_args *args);
+atr_status atr_cpu_segment(atr_backend *backend, const atr_segment_args *args);
+
+atr_status atr_cpu_sgd(atr_backend *backend, const atr_update_args *args);
+atr_status atr_cpu_adam(atr_backend *backend, const atr_update_args *args);
+atr_status atr_cpu_sum_squares(atr_backend *backend, const float *values, int64_t count, double *out);
+
 atr_status atr_cpu_norm_prepare(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_norm_forward(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_norm_backward(atr_backend *backend, atr_step *step);

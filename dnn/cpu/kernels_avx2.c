@@ -3,8 +3,12 @@
 
 #pragma GCC target("avx2,fma,f16c")
 
+#include "dnn/cpu/classes_body_impl.h"
 #include "dnn/cpu/depthwise_body_impl.h"
 #include "dnn/cpu/norm_body_impl.h"
+#include "dnn/cpu/pointwise_body_impl.h"
+#include "dnn/cpu/resample_body_impl.h"
+#include "dnn/cpu/update_body_impl.h"
 
 const atr_cpu_kernels atr_cpu_kernels_avx2 = {
 #include "dnn/cpu/kernels_table_impl.h"

@@ -50,7 +50,49 @@ typedef struct atr_cpu_moments {
     double *m2;      /* of squared deviations from the tile's mean */
 } atr_cpu_moments;
 
+/* Which elements dropout keeps, and what they are multiplied by: see dnn/dropout.h. */
+typedef struct atr_cpu_dropout {
+    uint64_t key;
+    uint32_t threshold;
+    float scale;
+} atr_cpu_dropout;
+
+/* Where a column of an enlarged or reduced row reads: (1 - weight) [first] + weight [second]. */
+typedef struct atr_cpu_column {
+    int64_t first, second;
+    float weight;
+} atr_cpu_column;
+
+/* A row of pixels with class scores, interpolated from a row of logits [width,padded]; classes are padded to whole vectors. */
+typedef struct atr_cpu_class_row {
+    const float *logits;
+    int64_t classes, padded;
+    const atr_cpu_column *columns; /* [count] */
+    int64_t count;
+} atr_cpu_class_row;
+
+/* What is wanted of a row of probabilities; each may be NULL. */
+typedef struct atr_cpu_votes {
+    uint8_t *ids;         /* [count] */
+    float *confidence;    /* [count] */
+    float *probabilities; /* [K,count], planes `plane` elements apart */
+    int64_t plane;
+} atr_cpu_votes;
+
+/* atr_update_args in f32, with what does not depend on the element worked out in double first. */
+typedef struct atr_cpu_update {
+    float *values, *m, *v;
+    const float *gradients;
+    float lr; /* Adam: over 1 - beta1^t */
+    float scale, weight_decay, momentum, beta2, eps;
+    float rest1, rest2; /* 1 - beta */
+    float unbias2;      /* 1 / (1 - beta2^t) */
+    bool nesterov;
+} atr_cpu_update;
+
 typedef struct atr_cpu_kernels {
+    int lanes; /* floats in a vector */
+
     void (*depthwise)(const atr_cpu_tap_row *row);
     void (*depthwise_weight_gradient)(const atr_cpu_tap_row *row);
 
@@ -66,10 +108,46 @@ typedef struct atr_cpu_kernels {
     void (*norm_sums)(const float *x, int64_t x_stride, const float *dy, int64_t dy_stride, int64_t pixels,
                       int64_t channels, const atr_cpu_affine *affine, float *work, double *sums,
                       double *products);
-    /* dx = scale dz + slope (x - mean) + offset */
+    /* dx = scale dz + (slope (x - mean) + offset[C..2C-1]) + offset[0..C-1] */
     void (*norm_gradient)(const float *x, int64_t x_stride, const float *dy, int64_t dy_stride, float *dx,
                           int64_t dx_stride, int64_t pixels, int64_t channels, const atr_cpu_affine *affine,
                           const float *slope, const float *offset);
+
+    void (*clamp)(const float *x, int64_t x_stride, float *y, int64_t y_stride, int64_t pixels,
+                  int64_t channels, atr_cpu_clamp to);
+    /* dx = dy where y is strictly inside the interval, else 0 */
+    void (*clamp_gradient)(const float *y, int64_t y_stride, const float *dy, int64_t dy_stride, float *dx,
+                           int64_t dx_stride, int64_t pixels, int64_t channels, atr_cpu_clamp to);
+    void (*add)(const float *a, int64_t a_stride, const float *b, int64_t b_stride, float *y,
+                int64_t y_stride, int64_t pixels, int64_t channels);
+    /* Pixels whose first element is number `element` of its sample. */
+    void (*dropout)(const float *from, int64_t from_stride, float *to, int64_t to_stride, int64_t pixels,
+                    int64_t channels, const atr_cpu_dropout *how, int64_t element);
+
+    /* A row of `count` pixels between two rows: (1 - weight) upper + weight lower, at `columns`. */
+    void (*interpolate)(const float *upper, const float *lower, int64_t stride, float weight,
+                        const atr_cpu_column *columns, int64_t count, int64_t channels, float *to,
+                        int64_t to_stride);
+    /* The same without columns: pixel by pixel. */
+    void (*blend_rows)(const float *upper, const float *lower, int64_t stride, float weight, int64_t pixels,
+                       int64_t channels, float *to, int64_t to_stride);
+    /* to[p] = sum over terms of weights[i] * from[i][p] */
+    void (*weighted_sum)(const float *const *from, const float *weights, int64_t terms, int64_t stride,
+                         int64_t pixels, int64_t channels, float *to, int64_t to_stride);
+
+    /* Cross-entropy of a row, weighted by class; gradient [width,padded] is added to, or NULL. */
+    double (*loss_row)(const atr_cpu_class_row *row, const uint8_t *labels, const double *weights,
+                       float *gradient);
+    /* Probabilities [count,padded]. */
+    void (*softmax_row)(const atr_cpu_class_row *row, float *to);
+    /* Label map of a row between two rows of probabilities [width,padded]; row->logits is not read. */
+    void (*vote_row)(const float *upper, const float *lower, float weight, const atr_cpu_class_row *row,
+                     const atr_cpu_votes *votes);
+
+    /* Elements first .. end-1. */
+    void (*sgd)(const atr_cpu_update *update, int64_t first, int64_t end);
+    void (*adam)(const atr_cpu_update *update, int64_t first, int64_t end);
+    double (*sum_squares)(const float *values, int64_t count);
 } atr_cpu_kernels;
 
 extern const atr_cpu_kernels atr_cpu_kernels_portable;

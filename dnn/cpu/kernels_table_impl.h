@@ -1,4 +1,6 @@
 /* The functions of one instruction level, in the initialiser of its atr_cpu_kernels. */
+// clang-format off
+.lanes = LANES,
 .depthwise = depthwise,
 .depthwise_weight_gradient = depthwise_weight_gradient,
 .moments = moments,
@@ -6,3 +8,17 @@
 .normalise = normalise,
 .norm_sums = norm_sums,
 .norm_gradient = norm_gradient,
+.clamp = clamp,
+.clamp_gradient = clamp_gradient,
+.add = add,
+.dropout = dropout,
+.interpolate = interpolate,
+.blend_rows = blend_rows,
+.weighted_sum = weighted_sum,
+.loss_row = loss_row,
+.softmax_row = softmax_row,
+.vote_row = vote_row,
+.sgd = sgd,
+.adam = adam,
+.sum_squares = sum_squares,
+// clang-format on

@@ -6,17 +6,19 @@
 #include "dnn/cpu/cpu_impl.h"
 
 /* Per channel, f32 [C] each, kept for backward: z = (x - mean) scale + shift with scale = g rstd. The mean is rounded to f32;
- * what rounding took off goes into `shift`. */
+ * what rounding took off, `rest`, goes into `shift`. */
 typedef struct kept {
-    float *mean, *scale, *shift, *rstd;
+    float *mean, *scale, *shift, *rstd, *rest;
 } kept;
+
+enum { KEPT = 5 };
 
 static kept kept_of(const atr_step *step)
 {
     float *at = step->training ? step->saved : step->scratch;
     const int64_t c = step->norm.channels;
 
-    return (kept){at, at + c, at + 2 * c, at + 3 * c};
+    return (kept){at, at + c, at + 2 * c, at + 3 * c, at + 4 * c};
 }
 
 static atr_cpu_affine affine_of(const atr_step *step)
@@ -36,7 +38,7 @@ static int64_t row_doubles(int64_t channels)
 atr_status atr_cpu_norm_prepare(atr_backend *backend, atr_step *step)
 {
     const size_t channels = (size_t)step->norm.channels;
-    const size_t keep = atr_align_up(4 * channels * sizeof(float));
+    const size_t keep = atr_align_up(KEPT * channels * sizeof(float));
     const size_t totals = atr_align_up(SUMS * channels * sizeof(double));
     const size_t rows = (size_t)(backend->threads * row_doubles(step->norm.channels)) * sizeof(double);
 
@@ -52,7 +54,8 @@ atr_status atr_cpu_norm_prepare(atr_backend *backend, atr_step *step)
 /* Behind `kept` (or backward's coefficients) in the scratch: sums over all pixels [SUMS,C], then one row per part. */
 static double *totals_of(const atr_step *step)
 {
-    return (double *)((char *)step->scratch + atr_align_up(4 * (size_t)step->norm.channels * sizeof(float)));
+    return (double *)((char *)step->scratch +
+                      atr_align_up(KEPT * (size_t)step->norm.channels * sizeof(float)));
 }
 
 static double *rows_of(const atr_step *step)
@@ -107,6 +110,7 @@ static void keep_channel(const atr_step *step, kept k, int64_t c, double mean, d
     k.mean[c] = (float)mean;
     k.rstd[c] = (float)rstd;
     k.scale[c] = (float)scale;
+    k.rest[c] = (float)(mean - (double)k.mean[c]);
     k.shift[c] = (float)((double)step->bias[c] - (mean - (double)k.mean[c]) * scale);
 }
 
@@ -172,7 +176,11 @@ static void sum_gradients(const atr_backend *backend, const atr_step *step)
 
 /* dx = g r (dz - db/M - h dg/M) with h = (x - mean) r, dg = r sum dz (x - mean), db = sum dz:
  *    = scale dz + slope (x - mean) + offset,   slope = -scale r dg / M,   offset = -scale db / M
- * With running statistics slope and offset are 0. */
+ * With running statistics slope and offset are 0.
+ *
+ * A layer in front whose shift this norm removes has a gradient that is the sum of all dx: zero, were it not for rounding, and
+ * rounding of a constant would add up over all pixels. So x - mean is corrected by what the rounding of the mean took off, and
+ * the offset comes in two parts, the larger last. */
 static void input_gradient(const atr_backend *backend, const atr_step *step)
 {
     const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
@@ -181,13 +189,17 @@ static void input_gradient(const atr_backend *backend, const atr_step *step)
     const double share = 1.0 / (double)atr_cpu_pixels(x);
     const atr_cpu_affine affine = affine_of(step);
     const double *db = totals_of(step), *products = db + channels;
-    float *slope = step->scratch, *offset = slope + channels;
+    float *slope = step->scratch, *offset = slope + channels, *offset_rest = offset + channels;
     const kept k = kept_of(step);
 
     for (int64_t c = 0; c < channels; c++) {
         const double scale = -(double)k.scale[c] * share, rstd = (double)k.rstd[c];
-        slope[c] = step->batch_stats ? (float)(scale * rstd * rstd * products[c]) : 0.0f;
-        offset[c] = step->batch_stats ? (float)(scale * db[c]) : 0.0f;
+        const double centred = products[c] - (double)k.rest[c] * db[c];
+        const double factor = step->batch_stats ? scale * rstd * rstd * centred : 0.0;
+        const double constant = step->batch_stats ? scale * db[c] - factor * (double)k.rest[c] : 0.0;
+        slope[c] = (float)factor;
+        offset[c] = (float)constant;
+        offset_rest[c] = (float)(constant - (double)offset[c]);
     }
 #pragma omp parallel for schedule(static)
     for (int part = 0; part < backend->threads; part++) {
@@ -207,7 +219,7 @@ atr_status atr_cpu_norm_backward(atr_backend *backend, atr_step *step)
     if (step->batch_stats || step->wants_dw)
         sum_gradients(backend, step);
     for (int64_t c = 0; step->wants_dw && c < channels; c++) {
-        step->dweight[c] = (float)(products[c] * (double)k.rstd[c]);
+        step->dweight[c] = (float)((products[c] - (double)k.rest[c] * db[c]) * (double)k.rstd[c]);
         step->dbias[c] = (float)db[c];
     }
     if (step->wants_dx[0])

@@ -169,14 +169,16 @@ static void norm_sums(const float *x, int64_t x_stride, const float *dy, int64_t
 }
 
 ATR_INLINE void norm_gradient_at(const atr_cpu_affine *a, const float *slope, const float *offset,
-                                 const float *x, const float *dy, float *dx, int64_t c, int64_t part)
+                                 const float *offset_rest, const float *x, const float *dy, float *dx,
+                                 int64_t c, int64_t part)
 {
     const vec low = vec_set(a->clamp.low), high = vec_set(a->clamp.high);
     const vec h = vec_load_part(x + c, part) - vec_load_part(a->mean + c, part);
     const vec scale = vec_load_part(a->scale + c, part);
     const vec z = vec_fma(h, scale, vec_load_part(a->shift + c, part));
     const vec dz = vec_keep_between(vec_load_part(dy + c, part), z, low, high);
-    const vec rest = vec_fma(h, vec_load_part(slope + c, part), vec_load_part(offset + c, part));
+    const vec rest = vec_fma(h, vec_load_part(slope + c, part), vec_load_part(offset_rest + c, part)) +
+                     vec_load_part(offset + c, part);
 
     vec_store_part(dx + c, vec_fma(dz, scale, rest), part);
 }
@@ -190,8 +192,8 @@ static void norm_gradient(const float *x, int64_t x_stride, const float *dy, int
     for (int64_t p = 0; p < pixels; p++, x += x_stride, dy += dy_stride, dx += dx_stride) {
         int64_t c = 0;
         for (; c + LANES <= channels; c += LANES)
-            norm_gradient_at(&a, slope, offset, x, dy, dx, c, LANES);
+            norm_gradient_at(&a, slope, offset, offset + channels, x, dy, dx, c, LANES);
         if (c < channels)
-            norm_gradient_at(&a, slope, offset, x, dy, dx, c, channels - c);
+            norm_gradient_at(&a, slope, offset, offset + channels, x, dy, dx, c, channels - c);
     }
 }

@@ -111,6 +111,22 @@ ATR_INLINE vec vec_round(vec v)
     return (vec)_mm512_roundscale_ps((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
+ATR_INLINE float vec_sum(vec v)
+{
+    return _mm512_reduce_add_ps((__m512)v);
+}
+
+ATR_INLINE float vec_largest(vec v)
+{
+    return _mm512_reduce_max_ps((__m512)v);
+}
+
+/* The first lane that holds x, or LANES. */
+ATR_INLINE int vec_find(vec v, float x)
+{
+    return __builtin_ctz(1u << LANES | _mm512_cmp_ps_mask((__m512)v, (__m512)vec_set(x), _CMP_EQ_OQ));
+}
+
 #elif defined(__AVX2__)
 
 ATR_INLINE vec vec_fma(vec a, vec b, vec c)
@@ -159,6 +175,27 @@ ATR_INLINE vec vec_sqrt(vec v)
 ATR_INLINE vec vec_round(vec v)
 {
     return (vec)_mm256_round_ps((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+ATR_INLINE float vec_sum(vec v)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+ATR_INLINE float vec_largest(vec v)
+{
+    __m128 s = _mm_max_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+
+    s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+ATR_INLINE int vec_find(vec v, float x)
+{
+    return __builtin_ctz(1u << LANES | (unsigned)_mm256_movemask_ps((__m256)(v == vec_set(x))));
 }
 
 #else
@@ -214,6 +251,33 @@ ATR_INLINE vec vec_sqrt(vec v)
     for (int i = 0; i < LANES; i++)
         v[i] = __builtin_sqrtf(v[i]);
     return v;
+}
+
+ATR_INLINE float vec_sum(vec v)
+{
+    float sum = v[0];
+
+    for (int i = 1; i < LANES; i++)
+        sum += v[i];
+    return sum;
+}
+
+ATR_INLINE float vec_largest(vec v)
+{
+    float most = v[0];
+
+    for (int i = 1; i < LANES; i++)
+        most = v[i] > most ? v[i] : most;
+    return most;
+}
+
+ATR_INLINE int vec_find(vec v, float x)
+{
+    int i = 0;
+
+    while (i < LANES && v[i] != x)
+        i++;
+    return i;
 }
 
 /* Right for |v| < 2^22, which is all that is asked: the sum has no room for a fraction. */
