@@ -174,7 +174,7 @@ static void gradient_of_the_first_step_is_that_of_one_rank(void **state)
 
 static void losses_of_ten_steps_are_those_of_one_rank(void **state)
 {
-    const double lr = 1e-4;
+    const double lr = 3e-6; /* the loss falls from 15 to 6; larger rates diverge, and ranks with them */
     double got[STEPS];
     job whole, part;
 
