@@ -13,13 +13,12 @@
  * A row of dlogits gathers from the rows of pixels that read it; each pixel's softmax is therefore computed once for the
  * loss and once or twice for the gradient, instead of being stored. */
 
-/* Scratch: row losses [N,H] and gradient sums [N,h,w,K], both f64. */
+/* Scratch: row losses [N,H] and gradient sums [N,h,w,K], both f64; whether a gradient is wanted is not known yet when a plan asks. */
 size_t atr_ref_loss_scratch(const atr_loss_args *args)
 {
     const int64_t rows = args->logits.dims[0] * args->height;
-    const int64_t sums = args->dlogits.data != NULL ? atr_tensor_count(&args->logits) : 0;
 
-    return (size_t)(rows + sums) * sizeof(double);
+    return (size_t)(rows + atr_tensor_count(&args->logits)) * sizeof(double);
 }
 
 static double weight_of(const atr_loss_args *args, int64_t label)
