@@ -193,7 +193,7 @@ char *atr_comm_library(char *text)
 
     MPI_Get_library_version(version, &length); /* allowed before MPI is started */
     version[strcspn(version, ",\n")] = '\0';
-    snprintf(text, ATR_COMM_LIBRARY_BYTES, "%s", version);
+    snprintf(text, ATR_COMM_LIBRARY_BYTES, "%.*s", ATR_COMM_LIBRARY_BYTES - 1, version);
     return text;
 }
 
