@@ -25,7 +25,7 @@ static const char style[] =
     "th{font-weight:600;color:#5b6775}.name{text-align:left}"
     "td.bar{width:13rem;padding-left:0;padding-right:0}td.bar div{background:#2a6f97;height:.75rem;"
     "border-radius:2px}"
-    "i{display:inline-block;width:.85rem;height:.85rem;margin-right:.45rem;border:1px solid #98a2ad;"
+    "i{display:inline-block;width:.85rem;height:.85rem;margin-inline-end:.45rem;border:1px solid #98a2ad;"
     "border-radius:2px;vertical-align:-1px}"
     ".confusion td{font-size:.82rem;padding:.22rem .4rem;min-width:2.6rem;border:1px solid #fff}"
     ".confusion td.name{padding-right:.8rem}.confusion.up thead th{vertical-align:bottom}"
