@@ -1,0 +1,133 @@
+/* `atrous bench` in the form that machines read, and `atrous sample`. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apps/commands.h"
+#include "core/cpu.h"
+#include "io/image.h"
+#include "io/path.h"
+#include "tests/support/command.h"
+#include "tests/support/network.h"
+#include "tests/support/scratch.h"
+
+static json_t *bench(const char *what, const char *extra)
+{
+    command_result r = command_run(atr_cmd_bench, "bench", what, "--json", "--size", "33x49", "--classes",
+                                   "4", "-n", "3", "--warmup", "1", "--threads", "1", extra, NULL);
+    json_error_t error;
+
+    if (r.exit_code != 0)
+        fail_msg("%s", r.err);
+    json_t *object = json_loads(r.out, 0, &error);
+    if (object == NULL)
+        fail_msg("%s in: %s", error.text, r.out);
+    command_free(&r);
+    return object;
+}
+
+static double number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+
+    if (!json_is_number(value))
+        fail_msg("'%s' is no number", key);
+    return json_number_value(value);
+}
+
+static const char *text(const json_t *object, const char *key)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+
+    return value != NULL ? value : "(none)";
+}
+
+static void the_figures_are_all_there_and_fit_each_other(void **state)
+{
+    (void)state;
+    for (int training = 0; training < 2; training++) {
+        json_t *o = bench(training ? "train" : "inference", NULL);
+        assert_string_equal(text(o, "work"), training ? "train" : "inference");
+        assert_string_equal(text(o, "backbone"), "mobilenetv2");
+        assert_string_equal(text(o, "precision"), "f32");
+        assert_string_equal(text(o, "isa"), atr_isa_name(atr_isa_level()));
+        assert_true(number(o, "batch") == (training ? 2 : 1));
+        assert_true(number(o, "height") == 33 && number(o, "width") == 49 && number(o, "classes") == 4);
+        assert_true(number(o, "threads") == 1 && number(o, "repeats") == 3);
+        const double min = number(o, "min_ms"), median = number(o, "median_ms"), p95 = number(o, "p95_ms");
+        assert_true(0 < min && min <= median && median <= p95);
+        const double rate = number(o, "batch") / median * 1e3;
+        assert_true(number(o, "images_per_s") > 0.999 * rate && number(o, "images_per_s") < 1.001 * rate);
+        assert_true(number(o, "cold_start_s") > 0);
+        assert_true(number(o, "arena_mib") > 0 && number(o, "peak_rss_mib") > number(o, "arena_mib"));
+        assert_true(number(o, "gflop") > 0);
+        assert_null(json_object_get(o, "steps"));
+        json_decref(o);
+    }
+}
+
+static void a_profile_has_the_time_of_each_step(void **state)
+{
+    json_t *o = bench("train", "--profile");
+    const json_t *steps = json_object_get(o, "steps");
+    double sum = 0;
+
+    (void)state;
+    assert_true(json_array_size(steps) > 50);
+    for (size_t i = 0; i < json_array_size(steps); i++) {
+        const json_t *step = json_array_get(steps, i);
+        assert_true(strlen(text(step, "name")) > 0);
+        assert_true(number(step, "forward_ms") >= 0 && number(step, "backward_ms") >= 0);
+        sum += number(step, "forward_ms") + number(step, "backward_ms");
+    }
+    assert_true(sum > 0);
+    json_decref(o);
+}
+
+static void wrong_usage_says_what_there_is(void **state)
+{
+    (void)state;
+    command_expect(2, "inference, train", atr_cmd_bench, "bench", "sleep", NULL);
+    command_expect(2, "mobilenetv2", atr_cmd_bench, "bench", "--backbone", "resnet", "--size", "33", NULL);
+    command_expect(2, "between 1 and", atr_cmd_bench, "bench", "--size", "0x5", NULL);
+    command_expect(1, "have: ", atr_cmd_bench, "bench", "--backend", "cuda", "--size", "33", NULL);
+}
+
+static void a_sample_is_the_same_everywhere_and_never_drawn_over_by_accident(void **state)
+{
+    char *folder = scratch_create();
+    size_t size[2];
+    uint8_t *bytes[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        command_expect(0, "6 pictures of 40x24 pixels, 2 of them for validation", atr_cmd_sample, "sample",
+                       scratch_text("%s/%d", folder, i), "-n", "6", "--width", "40", "--height", "24",
+                       "--val", "0.3", NULL);
+    for (int i = 0; i < 2; i++)
+        bytes[i] = scratch_read(scratch_text("%s/%d/JPEGImages/shape_00005.jpg", folder, i), &size[i]);
+    assert_int_equal(size[0], size[1]);
+    assert_memory_equal(bytes[0], bytes[1], size[0]);
+    command_expect(2, "--force", atr_cmd_sample, "sample", scratch_text("%s/0", folder), NULL);
+    command_expect(0, NULL, atr_cmd_sample, "sample", scratch_text("%s/0", folder), "-n", "4", "--force",
+                   NULL);
+    command_expect(1, "cannot make the folder", atr_cmd_sample, "sample", "/dev/null/x", NULL);
+    for (int i = 0; i < 2; i++)
+        free(bytes[i]);
+    scratch_remove(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_figures_are_all_there_and_fit_each_other),
+        cmocka_unit_test(a_profile_has_the_time_of_each_step),
+        cmocka_unit_test(wrong_usage_says_what_there_is),
+        cmocka_unit_test(a_sample_is_the_same_everywhere_and_never_drawn_over_by_accident),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
