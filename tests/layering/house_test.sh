@@ -34,6 +34,11 @@ for sum in $(grep -oE '[0-9a-f]{64}' cmake/setup.sh); do
     grep -q "$sum" docs/dependencies.md || { echo "docs/dependencies.md does not have the sum $sum"; failed=1; }
 done
 
+# Each code that a message of ours carries is in the manual.
+for code in $(grep -rhoE '"[LPMTRI][0-9][0-9]("|:)' apps core dist dnn io --include='*.c' | tr -d '":' | sort -u); do
+    grep -q "^| $code |" docs/messages.md || { echo "docs/messages.md does not explain $code"; failed=1; }
+done
+
 # Links between pages lead somewhere.
 for page in README.md docs/*.md; do
     for link in $(grep -oE '\]\([^)#]+' "$page" | sed 's/^](//' | grep -v '^https\{0,1\}:'); do
