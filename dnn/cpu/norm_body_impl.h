@@ -1,12 +1,23 @@
 /* Batch norm: sums over pixels per channel, and the pointwise maps. Included once per instruction level.
  *
  * Sums run over a tile of pixels in f32 (few terms) and over tiles in double. The deviations of a tile are taken from the
- * tile's own mean in a second pass over it, while it is in cache: no cancellation, and no second pass over memory. */
+ * tile's own mean in a second pass over it, while it is in cache: no cancellation, and no second pass over memory.
+ * Sums of dz are compensated: what a norm takes away backward must cancel over all pixels, and the gradient of a layer in
+ * front whose shift it removes is what does not. The additions cost nothing beside the reads. */
 
 #include "dnn/cpu/kernels_impl.h"
 #include "dnn/cpu/vec_impl.h"
 
 enum { NORM_VECTORS = 4 };
+
+/* *sum += x, with what rounding lost carried along (Kahan, CACM 1965). */
+ATR_INLINE void add_compensated(vec *sum, vec *lost, vec x)
+{
+    const vec term = x - *lost, total = *sum + term;
+
+    *lost = (total - *sum) - term;
+    *sum = total;
+}
 
 /* to[v] = sum over pixels of x, `vectors` vectors of channels. Even and odd pixels are summed apart: shorter chains. */
 ATR_INLINE void sum_pixels(const float *x, int64_t stride, int64_t pixels, int vectors, int64_t part, vec *to)
@@ -125,21 +136,21 @@ ATR_INLINE void norm_sums_block(const float *x, int64_t x_stride, const float *d
                                 float *sums, float *products)
 {
     const vec low = vec_set(a->clamp.low), high = vec_set(a->clamp.high);
-    vec mean[NORM_VECTORS], scale[NORM_VECTORS], shift[NORM_VECTORS], sum[NORM_VECTORS],
+    vec mean[NORM_VECTORS], scale[NORM_VECTORS], shift[NORM_VECTORS], sum[NORM_VECTORS], lost[NORM_VECTORS],
         product[NORM_VECTORS];
 
     for (int v = 0; v < vectors; v++) {
         mean[v] = vec_load_part(a->mean + c + v * LANES, part);
         scale[v] = vec_load_part(a->scale + c + v * LANES, part);
         shift[v] = vec_load_part(a->shift + c + v * LANES, part);
-        sum[v] = product[v] = vec_zero();
+        sum[v] = lost[v] = product[v] = vec_zero();
     }
     for (int64_t p = 0; p < pixels; p++)
         for (int v = 0; v < vectors; v++) {
             const vec h = vec_load_part(x + p * x_stride + c + v * LANES, part) - mean[v];
             const vec dz = vec_keep_between(vec_load_part(dy + p * dy_stride + c + v * LANES, part),
                                             vec_fma(h, scale[v], shift[v]), low, high);
-            sum[v] = sum[v] + dz;
+            add_compensated(&sum[v], &lost[v], dz);
             product[v] = vec_fma(dz, h, product[v]);
         }
     for (int v = 0; v < vectors; v++) {
