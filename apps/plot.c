@@ -59,7 +59,8 @@ static void write_script(const atr_plot *plot, atr_text *script)
                     plot->title, plot->x_label);
     if (plot->y_label != NULL)
         atr_text_append(script, "set ylabel \"%s\" noenhanced\n", plot->y_label);
-    atr_text_append(script, plot->curve_count > 1 ? "set key outside bottom center horizontal\n" : "unset key\n");
+    atr_text_append(script,
+                    plot->curve_count > 1 ? "set key outside bottom center horizontal\n" : "unset key\n");
     if (plot->from_zero)
         atr_text_append(script, "set yrange [0:*]\n");
     write_plot_command(plot, script);

@@ -65,8 +65,8 @@ atr_status atr_segmenter_create(const atr_model_info *info, const atr_graph *gra
             goto done;
         }
         if (s->height > ATR_IMAGE_MAX_PIXELS / s->width) {
-            status = atr_fail(ATR_ERR_SHAPE, "an input of %lldx%lld pixels is too large", (long long)s->height,
-                              (long long)s->width);
+            status = atr_fail(ATR_ERR_SHAPE, "an input of %lldx%lld pixels is too large",
+                              (long long)s->height, (long long)s->width);
             goto done;
         }
     }
