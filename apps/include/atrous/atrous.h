@@ -40,9 +40,9 @@ typedef enum atrous_fit {
 
 /* All zero is a good choice: every field has a default at 0. */
 typedef struct atrous_settings {
-    int threads;           /* 0: as many as CPUs were given to this process */
+    int threads; /* 0: as many as CPUs were given to this process */
     atrous_fit fit;
-    int height, width;     /* network's input size for letterbox and stretch; 0: the model's */
+    int height, width; /* network's input size for letterbox and stretch; 0: the model's */
 } atrous_settings;
 
 /* 8-bit RGB, row by row, no padding between rows: pixels[(y * width + x) * 3 + channel]. Borrowed during the call. */
@@ -66,7 +66,8 @@ ATROUS_API void atrous_class_colour(const atrous_model *model, int class_id, uin
 
 /* Segments a picture at its own size. ids: [height * width] class ids. probabilities: [classes * height * width], class by
  * class, adding up to 1 at each pixel. Either may be NULL. Both are the caller's memory. */
-ATROUS_API int atrous_segment(atrous_model *model, const atrous_picture *picture, uint8_t *ids, float *probabilities);
+ATROUS_API int atrous_segment(atrous_model *model, const atrous_picture *picture, uint8_t *ids,
+                              float *probabilities);
 
 /* What went wrong in this thread's last failing call; "" if none. Valid until its next failure. */
 ATROUS_API const char *atrous_message(void);
