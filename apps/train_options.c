@@ -13,7 +13,7 @@ static const char *const inits[] = {"normal", "xavier", "kaiming", NULL};
 static const char *const compats[] = {"none", "reference", NULL};
 
 #define FIELD(member) .offset = offsetof(atr_train_options, member)
-#define MANY INFINITY /* a bound where any count will do */
+#define MANY          INFINITY /* a bound where any count will do */
 
 /* clang-format off */
 static const atr_option rows[] = {
