@@ -21,4 +21,4 @@
 .sgd = sgd,
 .adam = adam,
 .sum_squares = sum_squares,
-// clang-format on
+                // clang-format on
