@@ -24,7 +24,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < size; i++)
         count[ids[i]]++;
     for (int k = 0; k < atrous_class_count(model); k++)
-        printf("%3d %-16s %6.2f %%\n", k, atrous_class_name(model, k), 100.0 * (double)count[k] / (double)size);
+        printf("%3d %-16s %6.2f %%\n", k, atrous_class_name(model, k),
+               100.0 * (double)count[k] / (double)size);
     atrous_close(model);
     free(pixels);
     free(ids);
