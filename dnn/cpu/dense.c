@@ -134,6 +134,23 @@ done:
     return status;
 }
 
+/* Outer products need some channels on both sides; the first layer, and groups, are oneDNN's. */
+static bool has_own_weight_gradient(const atr_conv_attr *conv)
+{
+    enum { LEAST = 8 };
+
+    return conv->groups == 1 && conv->in_channels >= LEAST && conv->out_channels >= LEAST;
+}
+
+static atr_status prepare_weight_gradient(const atr_backend *backend, atr_step *step, atr_cpu_dense *state)
+{
+    if (!has_own_weight_gradient(&step->conv))
+        return prepare_op(backend, step, ATR_ONEDNN_WEIGHT_GRADIENT, &state->weight);
+    step->scratch_bytes = (size_t)atr_cpu_max((int64_t)step->scratch_bytes,
+                                              (int64_t)atr_cpu_weight_gradient_bytes(backend, step));
+    return ATR_OK;
+}
+
 atr_status atr_cpu_dense_prepare(atr_backend *backend, atr_step *step)
 {
     const atr_conv_attr *conv = &step->conv;
@@ -152,10 +169,8 @@ atr_status atr_cpu_dense_prepare(atr_backend *backend, atr_step *step)
                        &state->forward));
     if (step->training && step->wants_dx[0])
         ATR_TRY(prepare_op(backend, step, ATR_ONEDNN_DATA_GRADIENT, &state->data));
-    if (step->training && step->wants_dw && atr_cpu_wants_products(step, state))
-        ATR_TRY(atr_cpu_products_prepare(backend, step, state));
-    else if (step->training && step->wants_dw)
-        ATR_TRY(prepare_op(backend, step, ATR_ONEDNN_WEIGHT_GRADIENT, &state->weight));
+    if (step->training && step->wants_dw)
+        ATR_TRY(prepare_weight_gradient(backend, step, state));
 done:
     return status;
 }
@@ -176,7 +191,6 @@ void atr_cpu_dense_release(atr_step *step)
     release_op(&state->forward);
     release_op(&state->data);
     release_op(&state->weight);
-    atr_cpu_products_release(state);
     atr_free(state->folded);
     atr_free(state->bias);
     atr_free(state);
@@ -194,9 +208,9 @@ atr_cpu_conv_names atr_cpu_conv_names_of(const atr_step *step)
 
     if (atr_cpu_is_depthwise(&step->conv))
         return (atr_cpu_conv_names){"own", step->wants_dx[0] ? "own" : "", step->wants_dw ? "own" : ""};
+    const bool own = step->wants_dw && state->weight.op == NULL;
     return (atr_cpu_conv_names){impl_of(state->forward.op), impl_of(state->data.op),
-                                state->product_count > 0 ? impl_of(state->products[0].op)
-                                                         : impl_of(state->weight.op)};
+                                own ? "own" : impl_of(state->weight.op)};
 }
 
 /* ---- running ------------------------------------------------------------------------------------------------------------ */
@@ -342,8 +356,8 @@ atr_status atr_cpu_dense_backward(atr_backend *backend, atr_step *step)
 
     if (step->wants_dx[0])
         ATR_TRY(data_gradient(backend, step));
-    if (step->wants_dw && state->product_count > 0)
-        ATR_TRY(atr_cpu_products_run(backend, step, state));
+    if (step->wants_dw && state->weight.op == NULL)
+        atr_cpu_weight_gradient(backend, step);
     else if (step->wants_dw)
         ATR_TRY(weight_gradient(backend, step));
 done:

@@ -37,6 +37,16 @@ typedef struct atr_cpu_tap_row {
     atr_cpu_clamp clamp;
 } atr_cpu_tap_row;
 
+/* sums[i][k] += sum over rows and pixels of a[i] * b[k]. Pixels of an operand lie `_pixel` elements apart, rows `_row`. */
+typedef struct atr_cpu_outer {
+    const float *a, *b;
+    int64_t a_pixel, b_pixel, a_row, b_row;
+    int64_t rows, pixels;
+    int64_t a_count, b_count; /* b_count: at most outer_vectors * lanes */
+    float *sums;              /* [a_count, pitch], written in whole vectors */
+    int64_t pitch;
+} atr_cpu_outer;
+
 /* What batch norm needs per channel, [C] each: z = (x - mean) * scale + shift, y = clamp(z). */
 typedef struct atr_cpu_affine {
     const float *mean, *scale, *shift;
@@ -92,9 +102,12 @@ typedef struct atr_cpu_update {
 
 typedef struct atr_cpu_kernels {
     int lanes; /* floats in a vector */
+    int outer_rows,
+        outer_vectors; /* the tile of sums that outer() keeps in registers: a_count, vectors of b */
 
     void (*depthwise)(const atr_cpu_tap_row *row);
     void (*depthwise_weight_gradient)(const atr_cpu_tap_row *row);
+    void (*outer)(const atr_cpu_outer *outer);
 
     /* One tile of pixels; `work` is [2*C]. */
     void (*moments)(const float *x, int64_t stride, int64_t pixels, int64_t channels, float *work,

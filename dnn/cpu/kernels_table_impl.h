@@ -1,8 +1,11 @@
 /* The functions of one instruction level, in the initialiser of its atr_cpu_kernels. */
 // clang-format off
 .lanes = LANES,
+.outer_rows = OUTER_ROWS,
+.outer_vectors = OUTER_VECTORS,
 .depthwise = depthwise,
 .depthwise_weight_gradient = depthwise_weight_gradient,
+.outer = outer,
 .moments = moments,
 .column_sums = column_sums,
 .normalise = normalise,

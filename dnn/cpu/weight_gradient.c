@@ -1,0 +1,229 @@
+/* Weight gradients of dense convolutions, any kernel, stride and dilation:
+ *
+ *     dw[o,i,t] = sum over pixels p that tap t finds inside the picture of  dy[p,o] x[p + t,i]
+ *
+ * as sums of outer products (kernels' outer()). One side's channels lie along vectors, the other's are broadcast; whichever
+ * fills vectors better is b. The work is cut into tiles of a and b; a part of a tile's rows and columns of the picture is
+ * swept for all its taps while it is in cache. Taps that lie outside cost nothing, so wide dilations are fast.
+ *
+ * oneDNN's own reaches half of this speed for 3x3 kernels, and refuses dilations wider than the picture. */
+#include <string.h>
+
+#include "dnn/cpu/dense_impl.h"
+
+typedef struct gradient_job {
+    const atr_cpu_kernels *kernels;
+    const atr_step *step;
+    bool swapped;             /* b is dy: vectors run along output channels */
+    int64_t a_count, b_count; /* channels */
+    int64_t a_tiles, b_tiles;
+    int64_t pitch, plane;            /* elements of sums: row of one tap and a-channel, one tap */
+    int64_t pictures, height, width; /* of dy; pictures of a 1x1 convolution lie one below the other */
+    int64_t in_height, in_width;
+    int64_t rows; /* of dy that are swept at once */
+    int slices;   /* parts of the pixels, each with sums of its own; 1: parts share out the tiles instead */
+    float *sums;  /* [slices][taps][a_count][pitch] */
+} gradient_job;
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static int64_t taps_of(const atr_step *step)
+{
+    return step->conv.kernel * step->conv.kernel;
+}
+
+/* Do output channels fill vectors better than input channels? Between equals the larger number goes along vectors: the other
+ * side, which is read once for each strip of it, is the smaller one. */
+static bool is_swapped(const atr_conv_attr *conv, int64_t lanes)
+{
+    const int64_t in = conv->in_channels, out = conv->out_channels;
+    const int64_t in_fill = 1000 * in / (ceil_div(in, lanes) * lanes);
+    const int64_t out_fill = 1000 * out / (ceil_div(out, lanes) * lanes);
+
+    return out_fill > in_fill || (out_fill == in_fill && out > in);
+}
+
+/* Few weights: threads share out pixels, many: tiles. */
+static int slices_of(const atr_backend *backend, const gradient_job *job)
+{
+    enum { FEW = 64 * 1024 };
+
+    return taps_of(job->step) * job->plane <= FEW ? backend->threads : 1;
+}
+
+static gradient_job make_job(const atr_backend *backend, const atr_step *step)
+{
+    enum { PIXELS = 256 };
+    const atr_conv_attr *conv = &step->conv;
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const int64_t lanes = kernels->lanes;
+    const int64_t *in = step->x[0].dims, *out = step->dy.dims;
+    const bool flat = conv->kernel == 1 && conv->stride == 1 && conv->pad == 0;
+    gradient_job job = {.kernels = kernels, .step = step, .sums = step->scratch};
+
+    job.swapped = is_swapped(conv, lanes);
+    job.a_count = job.swapped ? conv->in_channels : conv->out_channels;
+    job.b_count = job.swapped ? conv->out_channels : conv->in_channels;
+    job.a_tiles = ceil_div(job.a_count, kernels->outer_rows);
+    job.b_tiles = ceil_div(job.b_count, lanes * kernels->outer_vectors);
+    job.pitch = ceil_div(job.b_count, lanes) * lanes;
+    job.plane = job.a_count * job.pitch;
+    job.pictures = flat ? 1 : out[0];
+    job.height = flat ? out[0] * out[1] : out[1];
+    job.in_height = flat ? in[0] * in[1] : in[1];
+    job.width = out[2];
+    job.in_width = in[2];
+    job.rows = atr_cpu_max(1, atr_cpu_min(job.height, PIXELS / job.width));
+    job.slices = slices_of(backend, &job);
+    return job;
+}
+
+/* Output positions o in [first, end) with 0 <= o stride + shift < in. */
+static atr_cpu_range meeting(int64_t shift, int64_t stride, int64_t in, int64_t first, int64_t end)
+{
+    const int64_t least = shift >= 0 ? 0 : ceil_div(-shift, stride);
+    const int64_t most = shift >= in ? 0 : (in - 1 - shift) / stride + 1;
+    const int64_t from = atr_cpu_max(first, least);
+
+    return (atr_cpu_range){from, atr_cpu_max(from, atr_cpu_min(end, most))};
+}
+
+/* One tap over rows first_row .. end_row-1 of picture n, for the channels that `o` names. */
+static void sweep_tap(const gradient_job *job, int64_t tap, int64_t n, int64_t first_row, int64_t end_row,
+                      const float *dy, const float *x, atr_cpu_outer *o)
+{
+    const atr_conv_attr *conv = &job->step->conv;
+    const int64_t dy_pixel = job->step->dy.strides[2], x_pixel = job->step->x[0].strides[2];
+    const int64_t shift_y = tap / conv->kernel * conv->dilation - conv->pad;
+    const int64_t shift_x = tap % conv->kernel * conv->dilation - conv->pad;
+    const atr_cpu_range rows = meeting(shift_y, conv->stride, job->in_height, first_row, end_row);
+    const atr_cpu_range columns = meeting(shift_x, conv->stride, job->in_width, 0, job->width);
+    const float *from_dy = dy + ((n * job->height + rows.first) * job->width + columns.first) * dy_pixel;
+    const float *from_x = x + ((n * job->in_height + rows.first * conv->stride + shift_y) * job->in_width +
+                               columns.first * conv->stride + shift_x) *
+                                  x_pixel;
+
+    o->rows = rows.end - rows.first;
+    o->pixels = columns.end - columns.first;
+    if (o->rows == 0 || o->pixels == 0)
+        return;
+    o->a = job->swapped ? from_x : from_dy;
+    o->b = job->swapped ? from_dy : from_x;
+    job->kernels->outer(o);
+}
+
+/* Tiles first .. end-1 over the rows of slice `slice`. Tiles of one strip of b follow each other; its rows of the picture are
+ * swept in the outer loop, so that the sums of the strip and the rows stay in the second-level cache. */
+static void sweep_strip(const gradient_job *job, int64_t b_tile, atr_cpu_range a_tiles, int slice)
+{
+    const atr_step *step = job->step;
+    const int64_t lanes = job->kernels->lanes, vectors = job->pitch / lanes;
+    const int64_t b_first = vectors * b_tile / job->b_tiles * lanes;
+    const int64_t b_end = atr_cpu_min(job->b_count, vectors * (b_tile + 1) / job->b_tiles * lanes);
+    const int64_t dy_pixel = step->dy.strides[2], x_pixel = step->x[0].strides[2];
+    const int64_t x_step = x_pixel * step->conv.stride;
+    const int64_t dy_row = job->width * dy_pixel, x_row = job->in_width * x_step;
+    const atr_cpu_range rows = atr_cpu_share(job->pictures * job->height, job->slices, slice);
+    float *sums = job->sums + slice * taps_of(step) * job->plane;
+    atr_cpu_outer o = {.a_pixel = job->swapped ? x_step : dy_pixel,
+                       .b_pixel = job->swapped ? dy_pixel : x_step,
+                       .a_row = job->swapped ? x_row : dy_row,
+                       .b_row = job->swapped ? dy_row : x_row,
+                       .b_count = b_end - b_first,
+                       .pitch = job->pitch};
+
+    for (int64_t row = rows.first, end; row < rows.end; row = end) {
+        const int64_t n = row / job->height;
+        end = atr_cpu_min(atr_cpu_min(row + job->rows, rows.end), (n + 1) * job->height);
+        for (int64_t tile = a_tiles.first; tile < a_tiles.end; tile++) {
+            const int64_t a_first = tile * job->kernels->outer_rows;
+            const float *dy = (const float *)step->dy.data + (job->swapped ? b_first : a_first);
+            const float *x = (const float *)step->x[0].data + (job->swapped ? a_first : b_first);
+            o.a_count = atr_cpu_min(job->kernels->outer_rows, job->a_count - a_first);
+            for (int64_t tap = 0; tap < taps_of(step); tap++) {
+                o.sums = sums + tap * job->plane + a_first * job->pitch + b_first;
+                sweep_tap(job, tap, n, row - n * job->height, end - n * job->height, dy, x, &o);
+            }
+        }
+    }
+}
+
+/* A part is a slice of the pixels with all tiles, or all pixels with its share of the tiles. */
+static void sweep_part(const gradient_job *job, int parts, int part)
+{
+    const int slice = job->slices > 1 ? part : 0;
+    const atr_cpu_range all = {0, job->a_tiles * job->b_tiles};
+    const atr_cpu_range tiles = job->slices > 1 ? all : atr_cpu_share(all.end, parts, part);
+
+    for (int64_t tile = tiles.first, end; tile < tiles.end; tile = end) {
+        const int64_t b_tile = tile / job->a_tiles, start = b_tile * job->a_tiles;
+        end = atr_cpu_min(tiles.end, start + job->a_tiles);
+        sweep_strip(job, b_tile, (atr_cpu_range){tile - start, end - start}, slice);
+    }
+}
+
+/* sums [slices][taps][a][b] -> dweight [O,I,taps], output channels first .. end-1. */
+static void scatter(const gradient_job *job, atr_cpu_range channels)
+{
+    const int64_t in = job->step->conv.in_channels, taps = taps_of(job->step);
+    const int64_t o_step = job->swapped ? 1 : job->pitch, i_step = job->swapped ? job->pitch : 1;
+
+    for (int64_t o = channels.first; o < channels.end; o++)
+        for (int64_t i = 0; i < in; i++)
+            for (int64_t t = 0; t < taps; t++) {
+                const float *from = job->sums + t * job->plane + o * o_step + i * i_step;
+                float sum = from[0];
+                for (int slice = 1; slice < job->slices; slice++)
+                    sum += from[slice * taps * job->plane];
+                job->step->dweight[(o * in + i) * taps + t] = sum;
+            }
+}
+
+/* Sums for the bias come behind those of the weights. */
+static size_t sums_bytes(const gradient_job *job)
+{
+    return atr_align_up((size_t)(job->slices * taps_of(job->step) * job->plane) * sizeof(float));
+}
+
+size_t atr_cpu_weight_gradient_bytes(const atr_backend *backend, const atr_step *step)
+{
+    const gradient_job job = make_job(backend, step);
+    const int64_t channels = step->conv.out_channels;
+
+    return sums_bytes(&job) + atr_align_up((size_t)channels * sizeof(double)) +
+           atr_cpu_column_sums_bytes(backend, channels);
+}
+
+static void bias_gradient(const atr_backend *backend, const gradient_job *job)
+{
+    const atr_step *step = job->step;
+    const int64_t channels = step->conv.out_channels;
+    double *sums = (double *)((char *)step->scratch + sums_bytes(job));
+
+    atr_cpu_column_sums(backend, &step->dy, (char *)sums + atr_align_up((size_t)channels * sizeof *sums),
+                        sums);
+    for (int64_t c = 0; c < channels; c++)
+        step->dbias[c] = (float)sums[c];
+}
+
+void atr_cpu_weight_gradient(const atr_backend *backend, const atr_step *step)
+{
+    const gradient_job job = make_job(backend, step);
+
+#pragma omp parallel for schedule(static)
+    for (int part = 0; part < backend->threads; part++) {
+        const atr_cpu_range bytes = atr_cpu_share((int64_t)sums_bytes(&job), backend->threads, part);
+        memset((char *)job.sums + bytes.first, 0, (size_t)(bytes.end - bytes.first));
+    }
+#pragma omp parallel for schedule(static)
+    for (int part = 0; part < backend->threads; part++)
+        sweep_part(&job, backend->threads, part);
+#pragma omp parallel for schedule(static)
+    for (int part = 0; part < backend->threads; part++)
+        scatter(&job, atr_cpu_share(step->conv.out_channels, backend->threads, part));
+    if (step->bias != NULL)
+        bias_gradient(backend, &job);
+}
