@@ -354,8 +354,8 @@ int atr_cmd_pack(int argc, char **argv)
     ATR_TRY(atr_options_create(
         "atrous pack", "SOURCE -o DATA.h5 --classes N|FILE [OPTION...]",
         "Checks every pixel of every mask and packs pictures and masks into one file. SOURCE holds "
-        "JPEGImages,\n"
-        "SegmentationClass and ImageSets/Segmentation (VOC layout), or is the folder above.\n"
+        "JPEGImages, "
+        "SegmentationClass and ImageSets/Segmentation (VOC layout), or is the folder above. "
         "With an error among the findings nothing is written. To look at a packed file:\n"
         "    atrous pack DATA.h5 --verify --stats",
         &options));

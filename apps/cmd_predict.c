@@ -261,7 +261,8 @@ static atr_status predict(const atr_options *options, const predict_options *o, 
     ATR_TRY(open_output(o, &inputs));
     atr_fit_mode fit = (atr_fit_mode)o->fit;
     if (!atr_options_given(options, "fit"))
-        ATR_TRY(atr_fit_mode_parse(session.info.fit, &fit));
+        ATR_TRY(atr_fail_prefix(atr_fit_mode_parse(session.info.fit, &fit), "%s",
+                                atr_options_positional(options, 0)));
     ATR_TRY(atr_segmenter_create(&session.info, session.graph, session.params, session.backend, fit, height,
                                  width, &j.segmenter));
     j.info = &session.info;

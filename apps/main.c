@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,7 +27,7 @@ static void print_help(FILE *to)
         fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].help);
     fprintf(
         to,
-        "\n`atrous COMMAND --help` explains one command; `atrous --version` says which atrous this is.\n");
+        "\n`atrous COMMAND --help` explains one command; `atrous --version` says which\natrous this is.\n");
 }
 
 static const atr_command *find_command(const char *name)
@@ -53,6 +54,15 @@ static int refuse_command(const char *name)
     return ATR_EXIT_USAGE;
 }
 
+/* What was printed must have arrived: a full disk behind `> file` is a failure too. */
+static int check_output(int exit_code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return exit_code;
+    fprintf(stderr, "atrous: cannot write the output: %s\n", strerror(errno));
+    return exit_code == ATR_EXIT_DONE ? ATR_EXIT_FAILED : exit_code;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -68,5 +78,5 @@ int main(int argc, char **argv)
         return ATR_EXIT_DONE;
     }
     const atr_command *const command = find_command(argv[1]);
-    return command != NULL ? command->run(argc - 1, argv + 1) : refuse_command(argv[1]);
+    return command != NULL ? check_output(command->run(argc - 1, argv + 1)) : refuse_command(argv[1]);
 }
