@@ -21,7 +21,8 @@ typedef struct gradient_job {
     int64_t pictures, height, width; /* of dy; pictures of a 1x1 convolution lie one below the other */
     int64_t in_height, in_width;
     int64_t rows; /* of dy that are swept at once */
-    int slices;   /* parts of the pixels, each with sums of its own; 1: parts share out the tiles instead */
+    bool few;     /* weights: all sums fit in the cache, so that threads share out pixels and not tiles */
+    int slices;   /* parts of the pixels, each with sums of its own */
     float *sums;  /* [slices][taps][a_count][pitch] */
 } gradient_job;
 
@@ -46,17 +47,9 @@ static bool is_swapped(const atr_conv_attr *conv, int64_t lanes)
     return out_fill > in_fill || (out_fill == in_fill && out > in);
 }
 
-/* Few weights: threads share out pixels, many: tiles. */
-static int slices_of(const atr_backend *backend, const gradient_job *job)
-{
-    enum { FEW = 64 * 1024 };
-
-    return taps_of(job->step) * job->plane <= FEW ? backend->threads : 1;
-}
-
 static gradient_job make_job(const atr_backend *backend, const atr_step *step)
 {
-    enum { PIXELS = 256 };
+    enum { PIXELS = 256, FEW = 64 * 1024 };
     const atr_conv_attr *conv = &step->conv;
     const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
     const int64_t lanes = kernels->lanes;
@@ -77,7 +70,8 @@ static gradient_job make_job(const atr_backend *backend, const atr_step *step)
     job.width = out[2];
     job.in_width = in[2];
     job.rows = atr_cpu_max(1, atr_cpu_min(job.height, PIXELS / job.width));
-    job.slices = slices_of(backend, &job);
+    job.few = taps_of(step) * job.plane <= FEW;
+    job.slices = job.few ? backend->threads : 1;
     return job;
 }
 
@@ -115,9 +109,10 @@ static void sweep_tap(const gradient_job *job, int64_t tap, int64_t n, int64_t f
     job->kernels->outer(o);
 }
 
-/* Tiles first .. end-1 over the rows of slice `slice`. Tiles of one strip of b follow each other; its rows of the picture are
- * swept in the outer loop, so that the sums of the strip and the rows stay in the second-level cache. */
-static void sweep_strip(const gradient_job *job, int64_t b_tile, atr_cpu_range a_tiles, int slice)
+/* One strip of b and some of its tiles, over some rows of all pictures, with the sums of one slice. Rows are taken a few at a
+ * time, so that they and the sums of the strip stay in the second-level cache. */
+static void sweep_strip(const gradient_job *job, int64_t b_tile, atr_cpu_range a_tiles, atr_cpu_range rows,
+                        int slice)
 {
     const atr_step *step = job->step;
     const int64_t lanes = job->kernels->lanes, vectors = job->pitch / lanes;
@@ -126,7 +121,6 @@ static void sweep_strip(const gradient_job *job, int64_t b_tile, atr_cpu_range a
     const int64_t dy_pixel = step->dy.strides[2], x_pixel = step->x[0].strides[2];
     const int64_t x_step = x_pixel * step->conv.stride;
     const int64_t dy_row = job->width * dy_pixel, x_row = job->in_width * x_step;
-    const atr_cpu_range rows = atr_cpu_share(job->pictures * job->height, job->slices, slice);
     float *sums = job->sums + slice * taps_of(step) * job->plane;
     atr_cpu_outer o = {.a_pixel = job->swapped ? x_step : dy_pixel,
                        .b_pixel = job->swapped ? dy_pixel : x_step,
@@ -151,17 +145,27 @@ static void sweep_strip(const gradient_job *job, int64_t b_tile, atr_cpu_range a
     }
 }
 
-/* A part is a slice of the pixels with all tiles, or all pixels with its share of the tiles. */
-static void sweep_part(const gradient_job *job, int parts, int part)
+/* Few weights: a slice of the pixels for all tiles, so that each pixel comes from memory once. */
+static void sweep_pixels(const gradient_job *job, int parts, int part)
 {
-    const int slice = job->slices > 1 ? part : 0;
-    const atr_cpu_range all = {0, job->a_tiles * job->b_tiles};
-    const atr_cpu_range tiles = job->slices > 1 ? all : atr_cpu_share(all.end, parts, part);
+    const atr_cpu_range rows = atr_cpu_share(job->pictures * job->height, parts, part);
+
+    for (int64_t row = rows.first; row < rows.end; row += job->rows)
+        for (int64_t b_tile = 0; b_tile < job->b_tiles; b_tile++)
+            sweep_strip(job, b_tile, (atr_cpu_range){0, job->a_tiles},
+                        (atr_cpu_range){row, atr_cpu_min(row + job->rows, rows.end)}, part);
+}
+
+/* Many weights: a share of the tiles over all pixels; no sums to add up in the end. */
+static void sweep_tiles(const gradient_job *job, int parts, int part)
+{
+    const atr_cpu_range tiles = atr_cpu_share(job->a_tiles * job->b_tiles, parts, part);
 
     for (int64_t tile = tiles.first, end; tile < tiles.end; tile = end) {
         const int64_t b_tile = tile / job->a_tiles, start = b_tile * job->a_tiles;
         end = atr_cpu_min(tiles.end, start + job->a_tiles);
-        sweep_strip(job, b_tile, (atr_cpu_range){tile - start, end - start}, slice);
+        sweep_strip(job, b_tile, (atr_cpu_range){tile - start, end - start},
+                    (atr_cpu_range){0, job->pictures * job->height}, 0);
     }
 }
 
@@ -220,7 +224,7 @@ void atr_cpu_weight_gradient(const atr_backend *backend, const atr_step *step)
     }
 #pragma omp parallel for schedule(static)
     for (int part = 0; part < backend->threads; part++)
-        sweep_part(&job, backend->threads, part);
+        (job.few ? sweep_pixels : sweep_tiles)(&job, backend->threads, part);
 #pragma omp parallel for schedule(static)
     for (int part = 0; part < backend->threads; part++)
         scatter(&job, atr_cpu_share(step->conv.out_channels, backend->threads, part));
