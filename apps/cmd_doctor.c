@@ -9,6 +9,7 @@
 #include "core/cpu.h"
 #include "core/threads.h"
 #include "dnn/backend.h"
+#include "dnn/cpu/onednn.h"
 #include "io/dataset.h"
 #include "io/path.h"
 
@@ -138,7 +139,7 @@ done:
 static int64_t examine(const atr_options *options)
 {
     const atr_threads threads = atr_threads_given(1, 1);
-    char text[ATR_THREADS_TEXT_BYTES], library[ATR_COMM_LIBRARY_BYTES];
+    char text[ATR_THREADS_TEXT_BYTES], library[ATR_COMM_LIBRARY_BYTES], onednn[ATR_ONEDNN_VERSION_BYTES];
     int64_t faults = 0;
 
     say("atrous", atr_cli_version());
@@ -146,6 +147,7 @@ static int64_t examine(const atr_options *options)
     say("threads", atr_threads_text(&threads, text));
     faults += say_instructions();
     faults += say_backends(threads.count);
+    say("oneDNN", atr_onednn_version(onednn));
     say("MPI", atr_comm_library(library));
     say("gnuplot",
         on_path("gnuplot") ? "found" : "not found: `atrous report` draws no curves (Debian: gnuplot-nox)");

@@ -71,6 +71,14 @@ static atr_status check(dnnl_status_t code, const char *layer, const char *what)
 /* A network has some 200 primitives per picture size; creating one takes milliseconds. */
 enum { CACHED_PRIMITIVES = 8192 };
 
+char *atr_onednn_version(char *text)
+{
+    const dnnl_version_t *version = dnnl_version();
+
+    snprintf(text, ATR_ONEDNN_VERSION_BYTES, "%d.%d.%d", version->major, version->minor, version->patch);
+    return text;
+}
+
 atr_status atr_onednn_open(atr_onednn **out)
 {
     atr_status status = ATR_OK;

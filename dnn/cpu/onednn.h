@@ -10,6 +10,10 @@
 /* oneDNN's engine and stream. May be shared by the steps of one back end, not by threads at the same time. */
 typedef struct atr_onednn atr_onednn;
 
+/* "3.2.0", of the library that is linked, into `text`; returns `text`. */
+enum { ATR_ONEDNN_VERSION_BYTES = 64 };
+char *atr_onednn_version(char *text);
+
 atr_status atr_onednn_open(atr_onednn **out);
 void atr_onednn_close(atr_onednn *dnn);
 
