@@ -11,6 +11,10 @@
 /* MPI counts are `int`; larger blocks go in pieces of this many elements. */
 enum { PIECE = 1 << 28 };
 
+/* Sums go in place and in pieces that stay in the cache between the ranks of a node: 23 MB of gradients over 2 ranks took 2 ms
+ * in pieces of 256 KiB to 8 MiB, and 23 ms in one piece. Fixed pieces keep the order of sums, and so the bits. */
+enum { SUM_PIECE = 1 << 20 };
+
 typedef struct mpi_state {
     MPI_Comm job, node; /* duplicates: a library below us may talk on MPI_COMM_WORLD */
     bool finalise;      /* we started MPI, so we end it */
@@ -88,7 +92,7 @@ static atr_status reduce_all(void *opaque, atr_dtype type, atr_reduce op, void *
     atr_status status = ATR_OK;
 
     for (; count > 0 && status == ATR_OK;) {
-        const int piece = count < PIECE ? (int)count : PIECE;
+        const int piece = count < SUM_PIECE ? (int)count : SUM_PIECE;
         status = check(MPI_Allreduce(MPI_IN_PLACE, at, piece, mpi_type(type), mpi_op, state->job),
                        "MPI_Allreduce");
         at += (size_t)piece * atr_dtype_bytes(type);
