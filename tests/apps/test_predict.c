@@ -459,10 +459,50 @@ static void wrong_usage_says_what_is_wrong(void **state)
     atr_image_free(&image);
 }
 
+/* A model file is data: sound as a file, it may still ask for anything. */
+static void models_that_ask_for_what_cannot_be_are_refused(void **state)
+{
+    static const char *const words[] = {"'unet'",   "'resnet'",  "'circle'",      "pads pictures with 7",
+                                        "stride 3", "too large", "align_corners", "wants 1"};
+    atr_image image = make(8, 8, 3);
+
+    (void)state;
+    write_png(&image, in("asked.png"));
+    for (int i = 0; i < 8; i++) {
+        atr_session session;
+        atr_model_info info;
+        atr_session_describe("mobilenetv2", CLASSES, 16, &info);
+        info.height = info.width = 33;
+        if (i == 7)
+            info.channels = 1;
+        must(atr_session_open(&(atr_session_options){"ref", 1}, NULL, &session));
+        must(atr_session_build(&session, &info, NULL));
+        if (i == 0)
+            strcpy(info.architecture, "unet");
+        if (i == 1)
+            strcpy(info.backbone, "resnet");
+        if (i == 2)
+            strcpy(info.fit, "circle");
+        info.pad_value = i == 3 ? 7 : info.pad_value;
+        info.output_stride = i == 4 ? 3 : info.output_stride;
+        info.height = i == 5 ? INT64_MAX / 2 : info.height;
+        info.align_corners = i != 6;
+        must(atr_checkpoint_write(in("asks.h5"), &(atr_checkpoint){.info = &info, .params = session.params}));
+        atr_session_close(&session);
+        command_result r = command_run(atr_cmd_predict, "predict", in("asks.h5"), in("asked.png"), "-o",
+                                       in("out"), "--backend", "ref", NULL);
+        if (r.exit_code == 0 || r.exit_code == 3 || strstr(r.err, words[i]) == NULL)
+            fail_msg("model %d: exit %d, no %s in: %s", i, r.exit_code, words[i], r.err);
+        command_free(&r);
+    }
+    atr_image_free(&image);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_usage_says_what_is_wrong),
+        cmocka_unit_test(models_that_ask_for_what_cannot_be_are_refused),
         cmocka_unit_test(logits_of_a_picture_are_those_of_the_plan_on_its_pixels),
         cmocka_unit_test(letterboxed_logits_have_the_networks_size_and_ids_the_pictures),
         cmocka_unit_test(every_kind_of_png_is_the_picture_it_shows),
