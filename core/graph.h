@@ -21,6 +21,8 @@ typedef enum atr_op {
     ATR_OP_GLOBAL_POOL, /* mean over H,W: [N,1,1,C] */
     ATR_OP_RESIZE,      /* bilinear, align_corners, to the H,W of input 1 (whose values are not read) */
     ATR_OP_DROPOUT,     /* training: zero with probability p, else divide by 1-p; inference: nothing */
+    ATR_OP_CONV_RESIZED, /* made by plans only: CONV 3x3 of the concat of (input 0 resized as by RESIZE to the size of input 1)
+                            and input 1 */
     ATR_OPS
 } atr_op;
 

@@ -198,6 +198,8 @@ static atr_status compile(atr_plan *plan)
         plan_rewrite_fold_norm(plan);
     if (training && on & ATR_REWRITE_NORM_ACT)
         plan_rewrite_norm_act(plan);
+    if (on & ATR_REWRITE_RESIZED)
+        plan_rewrite_resized(plan);
     if (on & ATR_REWRITE_CONCAT)
         plan_rewrite_concat(plan);
     ATR_TRY(plan_place(plan));

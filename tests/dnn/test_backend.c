@@ -77,7 +77,7 @@ static void an_opened_host_back_end_lacks_nothing(void **state)
         atr_backend *backend = NULL;
         assert_int_equal(atr_backend_open(name, 1, &backend), ATR_OK);
         const atr_backend_table *table = backend->table;
-        for (int op = ATR_OP_INPUT + 1; op < ATR_OPS && table->host; op++)
+        for (int op = ATR_OP_INPUT + 1; op < ATR_OP_CONV_RESIZED && table->host; op++)
             assert_non_null(table->op[op].forward);
         if (table->host)
             assert_true(table->loss_scratch != NULL && table->softmax_cross_entropy != NULL &&
@@ -90,7 +90,8 @@ static void an_opened_host_back_end_lacks_nothing(void **state)
 static void ref_has_every_operation(void **state)
 {
     (void)state;
-    for (int op = ATR_OP_INPUT + 1; op < ATR_OPS; op++) {
+    for (int op = ATR_OP_INPUT + 1; op < ATR_OP_CONV_RESIZED;
+         op++) { /* what only plans make is no operation of a graph */
         const atr_kernel *kernel = &atr_backend_ref.op[op];
         assert_non_null(kernel->prepare);
         assert_non_null(kernel->forward);

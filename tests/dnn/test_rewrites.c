@@ -1,0 +1,157 @@
+/* Rewrites of the plan against the plain plan on `ref`: the same class scores and the same gradients. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/rng.h"
+#include "tests/support/network.h"
+
+enum { LOW = 20, SIDE = 7, OUT = 24, CLASSES = 5 };
+
+/* A decoder in small: two maps of the picture, one at a fraction of the other's size, concatenated and convolved. */
+static void build(int64_t stride, bool act, atr_graph **out)
+{
+    int x, low, high, enlarged, joined;
+
+    must(atr_graph_create(out));
+    must(atr_graph_input(*out, 3, &x));
+    must(atr_graph_conv(*out, "low", x, (atr_conv_spec){LOW, 3, stride, 1, 1, 1, false}, &low));
+    must(atr_graph_conv(*out, "side", x, (atr_conv_spec){SIDE, 3, 1, 1, 1, 1, true}, &high));
+    must(atr_graph_resize(*out, "resize", low, high, &enlarged));
+    must(atr_graph_concat(*out, "concat", (const int[]){enlarged, high}, 2, &joined));
+    must(atr_graph_conv(*out, "joint", joined, (atr_conv_spec){OUT, 3, 1, 1, 1, 1, true}, &x));
+    must(atr_graph_norm(*out, "norm", x, 0.1, 1e-5, &x));
+    if (act)
+        must(atr_graph_act(*out, "act", x, ATR_ACT_RELU6, &x));
+    must(atr_graph_conv(*out, "cls", x, (atr_conv_spec){CLASSES, 1, 1, 0, 1, 1, true}, &x));
+    atr_graph_set_tap(*out, ATR_TAP_LOGITS, x);
+}
+
+typedef struct result {
+    float *logits, *gradients;
+    int64_t logit_count, gradient_count;
+    int steps;
+} result;
+
+static void fill(float *values, int64_t count, const char *name)
+{
+    for (int64_t i = 0; i < count; i++)
+        values[i] = (float)(2 * atr_rng_unit(atr_fnv1a64(name), (uint64_t)i) - 1);
+}
+
+static float *copy(const float *from, int64_t count)
+{
+    float *to = NULL;
+
+    must(ATR_NEW(count, &to));
+    memcpy(to, from, (size_t)count * sizeof *to);
+    return to;
+}
+
+static result run(const atr_graph *graph, const char *name, const atr_plan_options *options)
+{
+    const int64_t pixels = options->batch * options->height * options->width;
+    atr_backend *backend = NULL;
+    atr_params *params = NULL;
+    atr_plan *plan = NULL;
+    float *images = NULL;
+    uint8_t *labels = NULL;
+    double loss = 0;
+    result r = {0};
+
+    must(atr_backend_open(name, 2, &backend));
+    must(atr_params_create(atr_graph_param_specs(graph), atr_graph_param_count(graph), &atr_host_allocator,
+                           &params));
+    for (int64_t p = 0; p < atr_params_count(params); p++) {
+        const atr_param_spec *spec = atr_params_spec(params, p);
+        const atr_tensor t = atr_params_value(params, p);
+        if (spec->kind != ATR_PARAM_TRACKED &&
+            spec->kind != ATR_PARAM_RUNNING_VAR) /* variance 0 is allowed: eps keeps it finite */
+            fill(t.data, atr_tensor_count(&t), spec->name);
+    }
+    must(ATR_NEW(pixels * 3, &images));
+    must(ATR_NEW(pixels, &labels));
+    fill(images, pixels * 3, "images");
+    for (int64_t i = 0; i < pixels; i++)
+        labels[i] = (uint8_t)(i * 7 % (CLASSES + 1));
+    must(atr_plan_create(graph, params, backend, options, &plan));
+    must(atr_plan_forward(plan, images));
+    const atr_tensor logits = atr_plan_logits(plan);
+    r.logit_count = atr_tensor_count(&logits);
+    r.logits = copy(logits.data, r.logit_count);
+    r.steps = atr_plan_step_count(plan);
+    if (options->mode == ATR_TRAIN) {
+        must(atr_plan_cross_entropy(plan, labels, NULL, (double)pixels, &loss));
+        must(atr_plan_backward(plan, NULL, NULL));
+        r.gradient_count = atr_params_flat_count(params);
+        r.gradients = copy(atr_params_flat_gradients(params), r.gradient_count);
+    }
+    atr_plan_destroy(plan);
+    atr_params_destroy(params);
+    atr_backend_close(backend);
+    atr_free(images);
+    atr_free(labels);
+    return r;
+}
+
+static double relative(const float *a, const float *b, int64_t count)
+{
+    double difference = 0, norm = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        difference += pow((double)a[i] - b[i], 2);
+        norm += pow((double)b[i], 2);
+    }
+    return sqrt(difference / norm);
+}
+
+static void compare(const atr_graph *graph, atr_plan_options options)
+{
+    options.rewrites = ATR_REWRITE_ALL;
+    result fast = run(graph, "cpu", &options);
+    options.rewrites = 0;
+    result plain = run(graph, "ref", &options);
+
+    assert_int_equal(fast.logit_count, plain.logit_count);
+    if (!(relative(fast.logits, plain.logits, fast.logit_count) < 1e-5))
+        fail_msg("%lldx%lld: class scores differ", (long long)options.height, (long long)options.width);
+    if (options.mode == ATR_TRAIN && !(relative(fast.gradients, plain.gradients, fast.gradient_count) < 2e-5))
+        fail_msg("%lldx%lld: gradients differ", (long long)options.height, (long long)options.width);
+    assert_true(fast.steps < plain.steps);
+    atr_free(fast.logits);
+    atr_free(fast.gradients);
+    atr_free(plain.logits);
+    atr_free(plain.gradients);
+}
+
+static void convolution_of_an_enlarged_map_agrees_with_the_plain_plan(void **state)
+{
+    static const int64_t sizes[][3] = {{2, 33, 21}, {1, 16, 16}, {3, 9, 40}, {2, 5, 7}, {1, 64, 3}};
+
+    (void)state;
+    for (int64_t stride = 2; stride <= 5; stride++)
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+            for (int mode = 0; mode < 2; mode++) {
+                atr_graph *graph = NULL;
+                build(stride, i % 2 == 0, &graph);
+                compare(graph, (atr_plan_options){.mode = (atr_mode)mode,
+                                                  .batch = sizes[i][0],
+                                                  .height = sizes[i][1],
+                                                  .width = sizes[i][2]});
+                atr_graph_destroy(graph);
+            }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolution_of_an_enlarged_map_agrees_with_the_plain_plan),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
