@@ -1,0 +1,166 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "apps/train_options.h"
+
+/* Options parsed from a command line, and what they mean. */
+typedef struct parsed {
+    atr_train_table *table;
+    atr_options *options;
+    atr_train_options target;
+    atr_train_config config;
+    atr_status status;
+} parsed;
+
+enum { MOST = 16 };
+
+static void parse(parsed *p, const char *line)
+{
+    static char copy[512];
+    char *argv[MOST] = {"train"}, *rest = NULL;
+    int argc = 1;
+
+    memset(p, 0, sizeof *p);
+    strncpy(copy, line, sizeof copy - 1);
+    for (char *word = strtok_r(copy, " ", &rest); word != NULL && argc < MOST;
+         word = strtok_r(NULL, " ", &rest))
+        argv[argc++] = word;
+    assert_int_equal(atr_train_table_create(&p->table), ATR_OK);
+    assert_int_equal(atr_options_create("atrous train", "", "", &p->options), ATR_OK);
+    assert_int_equal(atr_train_table_add(p->table, p->options, &p->target), ATR_OK);
+    p->status = atr_options_parse(p->options, argc, argv);
+    if (p->status == ATR_OK)
+        p->status = atr_train_config_from(p->options, &p->target, &p->config);
+}
+
+static void end(parsed *p)
+{
+    atr_options_destroy(p->options);
+    atr_train_table_destroy(p->table);
+}
+
+static bool near(double a, double b)
+{
+    return a - b < 1e-12 && b - a < 1e-12;
+}
+
+static void defaults_are_those_of_the_reference(void **state)
+{
+    parsed p;
+
+    (void)state;
+    parse(&p, "");
+    assert_int_equal(p.status, ATR_OK);
+    assert_int_equal(p.config.height, 512);
+    assert_int_equal(p.config.width, 512);
+    assert_int_equal(p.target.batch, 8);
+    assert_int_equal(p.config.optim.kind, ATR_OPTIM_SGD);
+    assert_true(p.config.optim.nesterov && p.config.optim.momentum == 0.9 &&
+                p.config.optim.weight_decay == 1e-4);
+    assert_true(near(p.config.schedule.lr, 7e-3 * 8 / 16) && near(p.config.schedule.min_lr, 7e-5 * 8 / 16));
+    assert_true(p.config.dropout[0] == 0.5 && p.config.dropout[1] == 0.1);
+    assert_int_equal(p.config.class_weight_count, 0);
+    atr_augment reference;
+    atr_augment_defaults(&reference);
+    assert_memory_equal(reference.value, p.config.augment.value, sizeof reference.value);
+    assert_int_equal(p.config.augment.padding, 255);
+    end(&p);
+}
+
+static void rates_are_taken_as_they_are_without_fit_lr(void **state)
+{
+    parsed p;
+
+    (void)state;
+    parse(&p, "--no-fit-lr --lr 0.5");
+    assert_true(near(p.config.schedule.lr, 0.5) && near(p.config.schedule.min_lr, 0.005));
+    end(&p);
+    parse(&p, "--no-fit-lr --lr 0.5 --min-lr 0");
+    assert_true(p.config.schedule.min_lr == 0);
+    end(&p);
+}
+
+static void compat_reference_pads_with_class_0(void **state)
+{
+    parsed p;
+
+    (void)state;
+    parse(&p, "--compat reference");
+    assert_int_equal(p.config.augment.padding, 0);
+    assert_int_equal(p.config.padding, 0);
+    end(&p);
+}
+
+static void augmentation_rows_are_set_and_switched_off(void **state)
+{
+    parsed p;
+
+    (void)state;
+    parse(&p, "--augment-flip 0 --augment-scale 0.5,1.5");
+    assert_int_equal(p.status, ATR_OK);
+    assert_true(p.config.augment.value[ATR_AUGMENT_FLIP][0] == 0);
+    assert_true(p.config.augment.value[ATR_AUGMENT_SCALE][1] == 1.5);
+    end(&p);
+}
+
+static void what_has_no_meaning_is_refused(void **state)
+{
+    static const char *const lines[] = {"--size 0",
+                                        "--size 12x",
+                                        "--size 1x2x3",
+                                        "--size 99999",
+                                        "--size -5",
+                                        "--output-stride 9",
+                                        "--dropout 1",
+                                        "--dropout 0.1,0.1,1",
+                                        "--class-weights 0,0",
+                                        "--class-weights -1",
+                                        "--lr 0",
+                                        "--lr nan",
+                                        "--min-lr 1",
+                                        "--batch 0",
+                                        "--augment-flip 2",
+                                        "--augment-scale x",
+                                        "--resume --force",
+                                        "--optimizer rmsprop",
+                                        "--momentum 1",
+                                        "--augment-flip 1,2",
+                                        "--schedule step --epochs 5"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        parsed p;
+        parse(&p, lines[i]);
+        if (p.status != ATR_ERR_USAGE)
+            fail_msg("'%s' gives %s", lines[i], atr_status_name(p.status));
+        end(&p);
+    }
+}
+
+static void sizes_are_height_by_width(void **state)
+{
+    int64_t height = 0, width = 0;
+
+    (void)state;
+    assert_int_equal(atr_size_parse("512x384", &height, &width), ATR_OK);
+    assert_int_equal(height, 512);
+    assert_int_equal(width, 384);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_are_those_of_the_reference),
+        cmocka_unit_test(rates_are_taken_as_they_are_without_fit_lr),
+        cmocka_unit_test(compat_reference_pads_with_class_0),
+        cmocka_unit_test(augmentation_rows_are_set_and_switched_off),
+        cmocka_unit_test(what_has_no_meaning_is_refused),
+        cmocka_unit_test(sizes_are_height_by_width),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
