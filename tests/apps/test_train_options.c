@@ -121,7 +121,7 @@ static void what_has_no_meaning_is_refused(void **state)
                                         "--class-weights -1",
                                         "--lr 0",
                                         "--lr nan",
-                                        "--min-lr 1",
+                                        "--no-fit-lr --min-lr 1",
                                         "--batch 0",
                                         "--augment-flip 2",
                                         "--augment-scale x",
