@@ -22,15 +22,18 @@ ATR_INLINE void tap_range(const atr_cpu_tap_row *row, int64_t offset, int64_t *f
 }
 
 /* `pixels` targets from j on, `vectors` vectors of channels from c on; the last vector has `part` channels.
- * from[t] is what tap t meets at target j. */
+ * from[t] is what tap t meets at target j; `ahead` (or NULL) are the source pixels that the next block is the first to read. */
 ATR_INLINE void depthwise_block(const atr_cpu_tap_row *row, const float *const *from,
-                                const float *const *weights, int taps, int64_t j, int64_t c, int pixels,
-                                int vectors, int64_t part)
+                                const float *const *weights, int taps, const float *ahead, int64_t j,
+                                int64_t c, int pixels, int vectors, int64_t part)
 {
     const vec low = vec_set(row->clamp.low), high = vec_set(row->clamp.high);
     const int64_t step = row->step * row->stride;
     vec sums[DEPTHWISE_PIXELS][DEPTHWISE_VECTORS];
 
+    for (int p = 0; p < pixels && ahead != NULL; p++)
+        for (int v = 0; v < vectors; v++)
+            __builtin_prefetch(ahead + c + p * step + v * LANES);
     for (int p = 0; p < pixels; p++)
         for (int v = 0; v < vectors; v++)
             sums[p][v] = row->bias != NULL ? vec_load_part(row->bias + c + v * LANES, part) : vec_zero();
@@ -56,17 +59,18 @@ ATR_INLINE void depthwise_block(const atr_cpu_tap_row *row, const float *const *
 
 /* All channels of `pixels` targets from j on; every tap given meets a source pixel for each of them. */
 ATR_INLINE void depthwise_pixels(const atr_cpu_tap_row *row, const float *const *from,
-                                 const float *const *weights, int taps, int64_t j, int pixels)
+                                 const float *const *weights, int taps, const float *ahead, int64_t j,
+                                 int pixels)
 {
     const int64_t channels = row->channels;
     int64_t c = 0;
 
     for (; c + DEPTHWISE_VECTORS * LANES <= channels; c += DEPTHWISE_VECTORS * LANES)
-        depthwise_block(row, from, weights, taps, j, c, pixels, DEPTHWISE_VECTORS, LANES);
+        depthwise_block(row, from, weights, taps, ahead, j, c, pixels, DEPTHWISE_VECTORS, LANES);
     for (; c + LANES <= channels; c += LANES)
-        depthwise_block(row, from, weights, taps, j, c, pixels, 1, LANES);
+        depthwise_block(row, from, weights, taps, ahead, j, c, pixels, 1, LANES);
     if (c < channels)
-        depthwise_block(row, from, weights, taps, j, c, pixels, 1, channels - c);
+        depthwise_block(row, from, weights, taps, ahead, j, c, pixels, 1, channels - c);
 }
 
 /* Near an end of the row some taps meet nothing. */
@@ -82,19 +86,25 @@ static void depthwise_edge(const atr_cpu_tap_row *row, int64_t j)
         from[taps] = row->taps[t].row + at * row->stride;
         weights[taps++] = row->taps[t].weight;
     }
-    depthwise_pixels(row, from, weights, taps, j, 1);
+    depthwise_pixels(row, from, weights, taps, NULL, j, 1);
 }
 
 static void depthwise(const atr_cpu_tap_row *row)
 {
     const float *from[ATR_CPU_MAX_TAPS], *weights[ATR_CPU_MAX_TAPS];
+    const int64_t block = DEPTHWISE_PIXELS * row->step * row->stride;
     int64_t first = 0, end = row->count, j = 0;
+    int leader =
+        -1; /* the tap that is first to see a source pixel: rows below and columns to the right come last */
 
     for (int t = 0; t < row->tap_count; t++) {
         int64_t tap_first, tap_end;
         tap_range(row, row->taps[t].offset, &tap_first, &tap_end);
         first = tap_first > first ? tap_first : first;
         end = tap_end < end ? tap_end : end;
+        if (leader < 0 || row->taps[t].row > row->taps[leader].row ||
+            (row->taps[t].row == row->taps[leader].row && row->taps[t].offset > row->taps[leader].offset))
+            leader = t;
     }
     for (; j < first && j < row->count; j++)
         depthwise_edge(row, j);
@@ -103,9 +113,10 @@ static void depthwise(const atr_cpu_tap_row *row)
         weights[t] = row->taps[t].weight;
     }
     for (; j + DEPTHWISE_PIXELS <= end; j += DEPTHWISE_PIXELS) {
-        depthwise_pixels(row, from, weights, row->tap_count, j, DEPTHWISE_PIXELS);
+        const float *ahead = leader < 0 ? NULL : from[leader] + block;
+        depthwise_pixels(row, from, weights, row->tap_count, ahead, j, DEPTHWISE_PIXELS);
         for (int t = 0; t < row->tap_count; t++)
-            from[t] += DEPTHWISE_PIXELS * row->step * row->stride;
+            from[t] += block;
     }
     for (; j < row->count; j++)
         depthwise_edge(row, j);
