@@ -16,6 +16,7 @@
 typedef struct eval_options {
     const char *out, *split, *size;
     int fit;
+    bool json;
     atr_session_options session;
 } eval_options;
 
@@ -44,6 +45,10 @@ static const atr_option rows[] = {
      .offset = offsetof(eval_options, size),
      .argument = "H[xW]",
      .help = "network's input for letterbox and stretch; the model's own unless given"},
+    {.name = "json",
+     .kind = ATR_OPTION_FLAG,
+     .offset = offsetof(eval_options, json),
+     .help = "print what metrics.json holds instead of the table"},
     {.name = NULL},
 };
 
@@ -109,19 +114,39 @@ static void print_scores(const atr_dataset *dataset, const atr_scores *scores)
            (long long)scores->present, (long long)scores->classes, 100 * scores->pixel_accuracy);
 }
 
-static atr_status report(const char *folder, const atr_dataset *dataset, const atr_evaluate_options *options,
-                         const atr_confusion *confusion)
+static atr_status print_json(const atr_dataset *dataset, const atr_evaluate_options *options,
+                             const atr_confusion *confusion)
+{
+    atr_text text = {0};
+
+    atr_evaluate_json(dataset, options, confusion, &text);
+    if (text.status == ATR_OK)
+        fputs(text.bytes, stdout);
+    atr_free(text.bytes);
+    return text.status;
+}
+
+static atr_status report(const eval_options *options, const atr_dataset *dataset,
+                         const atr_evaluate_options *wanted, const atr_confusion *confusion)
 {
     atr_scores scores;
+    atr_status status = ATR_OK;
 
     atr_scores_from(confusion, &scores);
-    print_scores(dataset, &scores);
-    atr_warn_only_class(&scores, dataset, options->split);
-    if (folder == NULL)
-        return ATR_OK;
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return atr_fail(ATR_ERR_IO, "%s: %s", folder, strerror(errno));
-    return atr_evaluate_write(folder, dataset, options, confusion);
+    if (options->json)
+        ATR_TRY(print_json(dataset, wanted, confusion));
+    else
+        print_scores(dataset, &scores);
+    atr_warn_only_class(&scores, dataset, wanted->split);
+    if (options->out == NULL)
+        goto done;
+    if (mkdir(options->out, 0777) != 0 && errno != EEXIST)
+        status = atr_fail(ATR_ERR_IO, "%s: %s", options->out, strerror(errno));
+    else
+        status = atr_evaluate_write(options->out, dataset, wanted, confusion);
+
+done:
+    return status;
 }
 
 static atr_status evaluate(const atr_options *parsed, const eval_options *options, atr_comm *comm)
@@ -143,7 +168,7 @@ static atr_status evaluate(const atr_options *parsed, const eval_options *option
     ATR_TRY(atr_comm_agree(comm, status));
     ATR_TRY(atr_evaluate(&session, dataset, &wanted, &confusion));
     if (atr_comm_rank(comm) == 0)
-        status = report(options->out, dataset, &wanted, &confusion);
+        status = report(options, dataset, &wanted, &confusion);
     status = atr_comm_agree(comm, status);
 
 done:

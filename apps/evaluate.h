@@ -3,6 +3,7 @@
 
 #include "apps/segmenter.h"
 #include "apps/session.h"
+#include "core/text.h"
 #include "dnn/metrics.h"
 #include "io/dataset.h"
 
@@ -29,6 +30,10 @@ int64_t atr_only_class(const atr_scores *scores);
 
 /* Warns (T02) through the log when there is such a class, with what the data set says about it. */
 void atr_warn_only_class(const atr_scores *scores, const atr_dataset *dataset, atr_split split);
+
+/* What metrics.json holds, appended to `text`. */
+void atr_evaluate_json(const atr_dataset *dataset, const atr_evaluate_options *options,
+                       const atr_confusion *confusion, atr_text *text);
 
 /* FOLDER/metrics.json and FOLDER/confusion.csv (rows truth, columns prediction, no heading); the folder exists.
  * Not collective. */

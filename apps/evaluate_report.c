@@ -126,27 +126,25 @@ done:
     return status;
 }
 
-static atr_status write_metrics(const char *folder, const atr_dataset *dataset,
-                                const atr_evaluate_options *options, const atr_confusion *confusion)
+void atr_evaluate_json(const atr_dataset *dataset, const atr_evaluate_options *options,
+                       const atr_confusion *confusion, atr_text *text)
 {
     const int64_t count = confusion->classes;
-    atr_text text = {0};
     atr_scores scores;
 
     atr_scores_from(confusion, &scores);
-    describe(&text, dataset, options);
-    real(&text, "miou", scores.miou);
-    real(&text, "miou_all", scores.miou_all);
-    real(&text, "pixel_accuracy", scores.pixel_accuracy);
-    real(&text, "frequency_iou", scores.frequency_iou);
-    reals(&text, "iou", scores.iou, count);
-    reals(&text, "recall", scores.recall, count);
-    reals(&text, "precision", scores.precision, count);
-    reals(&text, "f1", scores.f1, count);
-    integers(&text, "truth_pixels", scores.truth_pixels, count);
-    integers(&text, "predicted_pixels", scores.predicted_pixels, count);
-    atr_text_append(&text, ",\n  \"ignored_pixels\": %lld\n}\n", (long long)confusion->ignored);
-    return write_text(folder, "metrics.json", &text);
+    describe(text, dataset, options);
+    real(text, "miou", scores.miou);
+    real(text, "miou_all", scores.miou_all);
+    real(text, "pixel_accuracy", scores.pixel_accuracy);
+    real(text, "frequency_iou", scores.frequency_iou);
+    reals(text, "iou", scores.iou, count);
+    reals(text, "recall", scores.recall, count);
+    reals(text, "precision", scores.precision, count);
+    reals(text, "f1", scores.f1, count);
+    integers(text, "truth_pixels", scores.truth_pixels, count);
+    integers(text, "predicted_pixels", scores.predicted_pixels, count);
+    atr_text_append(text, ",\n  \"ignored_pixels\": %lld\n}\n", (long long)confusion->ignored);
 }
 
 static atr_status write_confusion(const char *folder, const atr_confusion *confusion)
@@ -162,9 +160,11 @@ static atr_status write_confusion(const char *folder, const atr_confusion *confu
 atr_status atr_evaluate_write(const char *folder, const atr_dataset *dataset,
                               const atr_evaluate_options *options, const atr_confusion *confusion)
 {
+    atr_text metrics = {0};
     atr_status status = ATR_OK;
 
-    ATR_TRY(write_metrics(folder, dataset, options, confusion));
+    atr_evaluate_json(dataset, options, confusion, &metrics);
+    ATR_TRY(write_text(folder, "metrics.json", &metrics));
     ATR_TRY(write_confusion(folder, confusion));
 
 done:

@@ -62,10 +62,12 @@ static atr_status decide_threads(int64_t wanted, atr_session *session)
     session->threads = atr_threads_given(ranks, sharing);
     if (wanted > session->threads.count && is_root(session))
         atr_log(ATR_LOG_WARN,
-                "R02: %d ranks x %lld threads on this node: more than the CPUs given to them. Using %d "
-                "threads per rank. "
-                "Start with mpirun --map-by ppr:%d:node:PE=%d --bind-to core.",
-                ranks, (long long)wanted, session->threads.count, ranks, session->threads.count);
+                "R02: %d rank%s x %lld threads on this node: more than the CPUs given to them. Using %d "
+                "threads per rank.%s",
+                ranks, ranks == 1 ? "" : "s", (long long)wanted, session->threads.count,
+                ranks == 1
+                    ? ""
+                    : " mpirun --map-by ppr:N:node:PE=T --bind-to core gives each of N ranks T cores.");
     if (wanted > 0 && wanted < session->threads.count)
         session->threads.count = (int)wanted;
 

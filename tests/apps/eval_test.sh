@@ -17,6 +17,9 @@ expect 0 "$ATROUS" eval run/best.h5 data.h5 --fit none --split train -o own
 sum=$(tr ',\n' '++' <own/confusion.csv | sed 's/+$//')
 [ $(($sum)) -eq $((16 * 64 * 48)) ] || fail "pixels of train: $(($sum))"
 
+expect 0 "$ATROUS" eval run/best.h5 data.h5 --json
+cmp -s out scores/metrics.json || fail "--json and metrics.json differ"
+
 # T02: a network after one step at a tiny rate predicts one class only.
 expect 0 "$ATROUS" train data.h5 $small --epochs 1 --max-steps 1 --init-gain 1e-6 -o poor
 expect 0 "$ATROUS" eval poor/best.h5 data.h5

@@ -33,6 +33,10 @@ says err "batch 4"
 expect 2 $train -o run --resume --output-stride 8
 says err "M01"
 
+# Never more threads than CPUs.
+expect 0 $train -o many --threads 999
+says err "R02: 1 rank x 999 threads"
+
 # The data must be those of the run.
 expect 0 "$ATROUS" sample other -n 20 --width 64 --height 48 --seed 9
 expect 0 "$ATROUS" pack other -o other.h5 --classes other/classes.txt
