@@ -6,7 +6,10 @@
 #include "dnn/cpu/kernels_impl.h"
 #include "dnn/cpu/vec_impl.h"
 
-enum { CLASSES_MOST = 256 };
+enum {
+    CLASSES_MOST = 256,
+    CLASSES_BLOCK = 8 /* pixels side by side */
+};
 
 /* exp(x) for x <= 0, error below 2 ulp; about 1e-38 from -87 on. x = n ln 2 + r with |r| <= ln 2 / 2, ln 2 in two parts whose
  * first has few bits; exp(r) by its Taylor polynomial to r^7; times 2^n by adding n to the exponent. */
@@ -27,71 +30,100 @@ ATR_INLINE vec vec_exp(vec x)
     return (vec)((ivec)p + (__builtin_convertvector(n, ivec) << 23));
 }
 
-/* The exponentials exp(l - most) of the classes of pixel `i`, [padded], whose largest logit is `most`. */
-typedef struct pixel_softmax {
-    float exponentials[CLASSES_MOST];
-    float most, sum;
-    float own; /* logit of the class asked for */
-} pixel_softmax;
+/* A few neighbouring pixels go through each phase together: chains of dependent instructions are long in a softmax, and those
+ * of different pixels overlap. */
+typedef struct softmax_block {
+    float exponentials[CLASSES_BLOCK * CLASSES_MOST]; /* [pixels,padded]: exp(l - most) */
+    float most[CLASSES_BLOCK], sum[CLASSES_BLOCK];    /* largest logit, sum of exponentials */
+} softmax_block;
 
-ATR_INLINE void softmax_at(const atr_cpu_class_row *row, int64_t i, int64_t own, int vectors,
-                           pixel_softmax *to)
+/* Logits of pixel i, [padded]; returns the largest. */
+ATR_INLINE float logits_at(const atr_cpu_class_row *row, int64_t i, int vectors, float *to)
 {
     const atr_cpu_column column = row->columns[i];
     const float *left = row->logits + column.first * row->padded;
     const float *right = row->logits + column.second * row->padded;
     const vec weight = vec_set(column.weight);
-    vec most = vec_set(-INFINITY), sum = vec_zero();
+    vec most = vec_set(-INFINITY);
 
     for (int v = 0; v < vectors; v++) {
         const vec a = vec_load(left + v * LANES);
         const vec l = vec_fma(weight, vec_load(right + v * LANES) - a, a);
-        vec_store(to->exponentials + v * LANES, l);
+        vec_store(to + v * LANES, l);
         most = vec_max(most, l);
     }
-    to->most = vec_largest(most);
-    to->own = to->exponentials[own];
+    return vec_largest(most);
+}
+
+/* l [padded] -> exp(l - most) in place; returns their sum. */
+ATR_INLINE float exponentials_of(float *l, float most, int vectors)
+{
+    vec sum = vec_zero();
+
     for (int v = 0; v < vectors; v++) {
-        const vec e = vec_exp(vec_load(to->exponentials + v * LANES) - vec_set(to->most));
-        vec_store(to->exponentials + v * LANES, e);
+        const vec e = vec_exp(vec_load(l + v * LANES) - vec_set(most));
+        vec_store(l + v * LANES, e);
         sum = sum + e;
     }
-    to->sum = vec_sum(sum);
+    return vec_sum(sum);
 }
 
 /* gradient += transposed horizontal interpolation of weight (softmax - [k = label]) of pixel i. */
 ATR_INLINE void add_gradient(const atr_cpu_class_row *row, int64_t i, int64_t label, float weight,
-                             int vectors, const pixel_softmax *softmax, float *gradient)
+                             int vectors, const float *exponentials, float sum, float *gradient)
 {
     const atr_cpu_column column = row->columns[i];
     float *left = gradient + column.first * row->padded, *right = gradient + column.second * row->padded;
-    const vec share = vec_set(weight / softmax->sum), to_right = vec_set(column.weight);
+    const vec share = vec_set(weight / sum), to_right = vec_set(column.weight);
     const ivec own = (ivec){0} + (int32_t)label;
 
     for (int v = 0; v < vectors; v++) {
         const ivec is_own = vec_iota() + v * LANES == own;
         const vec target = (vec)((ivec)vec_set(weight) & is_own);
-        const vec dl = vec_load(softmax->exponentials + v * LANES) * share - target;
+        const vec dl = vec_load(exponentials + v * LANES) * share - target;
         const vec rest = dl * to_right;
         vec_store(left + v * LANES, vec_load(left + v * LANES) + (dl - rest));
         vec_store(right + v * LANES, vec_load(right + v * LANES) + rest);
     }
 }
 
+/* Loss of `count` pixels from `first` on; ignored ones take part in nothing. */
+ATR_INLINE double loss_block(const atr_cpu_class_row *row, int64_t first, int64_t count,
+                             const uint8_t *labels, const double *weights, float *gradient, int vectors,
+                             softmax_block *block)
+{
+    const int64_t padded = vectors * LANES;
+    int64_t pixels[CLASSES_BLOCK], used = 0;
+    double loss = 0.0;
+
+    for (int64_t i = first; i < first + count; i++)
+        if (labels[i] < row->classes) {
+            float *logits = block->exponentials + used * padded;
+            const float most = logits_at(row, i, vectors, logits);
+            loss += weights[labels[i]] * ((double)most - (double)logits[labels[i]]);
+            block->most[used] = most;
+            pixels[used++] = i;
+        }
+    for (int64_t j = 0; j < used; j++)
+        block->sum[j] = exponentials_of(block->exponentials + j * padded, block->most[j], vectors);
+    for (int64_t j = 0; j < used; j++)
+        loss += weights[labels[pixels[j]]] * log((double)block->sum[j]);
+    for (int64_t j = 0; j < used && gradient != NULL; j++)
+        add_gradient(row, pixels[j], labels[pixels[j]], (float)weights[labels[pixels[j]]], vectors,
+                     block->exponentials + j * padded, block->sum[j], gradient);
+    return loss;
+}
+
 ATR_INLINE double loss_pixels(const atr_cpu_class_row *row, const uint8_t *labels, const double *weights,
                               float *gradient, int vectors)
 {
+    softmax_block block;
     double loss = 0.0;
-    pixel_softmax softmax;
 
-    for (int64_t i = 0; i < row->count; i++) {
-        const int64_t label = labels[i];
-        if (label >= row->classes)
-            continue;
-        softmax_at(row, i, label, vectors, &softmax);
-        loss += weights[label] * ((double)softmax.most - (double)softmax.own + log((double)softmax.sum));
-        if (gradient != NULL)
-            add_gradient(row, i, label, (float)weights[label], vectors, &softmax, gradient);
+    for (int64_t first = 0; first < row->count; first += CLASSES_BLOCK) {
+        const int64_t left = row->count - first;
+        loss += loss_block(row, first, left < CLASSES_BLOCK ? left : CLASSES_BLOCK, labels, weights, gradient,
+                           vectors, &block);
     }
     return loss;
 }
@@ -112,15 +144,23 @@ static double loss_row(const atr_cpu_class_row *row, const uint8_t *labels, cons
     }
 }
 
+/* The logits lie in `to` until they become probabilities there. */
 ATR_INLINE void softmax_pixels(const atr_cpu_class_row *row, float *to, int vectors)
 {
-    pixel_softmax softmax;
+    const int64_t padded = vectors * LANES;
+    float most[CLASSES_BLOCK], sum[CLASSES_BLOCK];
 
-    for (int64_t i = 0; i < row->count; i++, to += row->padded) {
-        softmax_at(row, i, 0, vectors, &softmax);
-        const vec share = vec_set(1.0f / softmax.sum);
-        for (int v = 0; v < vectors; v++)
-            vec_store(to + v * LANES, vec_load(softmax.exponentials + v * LANES) * share);
+    for (int64_t first = 0; first < row->count; first += CLASSES_BLOCK, to += CLASSES_BLOCK * padded) {
+        const int64_t left = row->count - first, count = left < CLASSES_BLOCK ? left : CLASSES_BLOCK;
+        for (int64_t i = 0; i < count; i++)
+            most[i] = logits_at(row, first + i, vectors, to + i * padded);
+        for (int64_t i = 0; i < count; i++)
+            sum[i] = exponentials_of(to + i * padded, most[i], vectors);
+        for (int64_t i = 0; i < count; i++)
+            for (int v = 0; v < vectors; v++) {
+                float *p = to + i * padded + v * LANES;
+                vec_store(p, vec_load(p) * vec_set(1.0f / sum[i]));
+            }
     }
 }
 
@@ -140,20 +180,26 @@ static void softmax_row(const atr_cpu_class_row *row, float *to)
     }
 }
 
-/* The first of the largest of p [padded]; class 0 where all are NaN. */
-ATR_INLINE int64_t first_largest(const float *p, int vectors, float *largest)
+/* The first class whose score p [padded] is `largest`; class 0 where none is a number. */
+ATR_INLINE int64_t first_of(const float *p, int vectors, float largest)
 {
-    vec most = vec_set(-INFINITY);
-
-    for (int v = 0; v < vectors; v++)
-        most = vec_max(most, vec_load(p + v * LANES));
-    *largest = vec_largest(most);
     for (int v = 0; v < vectors; v++) {
-        const int lane = vec_find(vec_load(p + v * LANES), *largest);
+        const int lane = vec_find(vec_load(p + v * LANES), largest);
         if (lane < LANES)
             return v * LANES + lane;
     }
     return 0;
+}
+
+static void label_row(const atr_cpu_class_row *row, uint8_t *ids)
+{
+    const int vectors = (int)(row->padded / LANES);
+    float logits[CLASSES_MOST];
+
+    for (int64_t i = 0; i < row->count; i++) {
+        const float most = logits_at(row, i, vectors, logits);
+        ids[i] = (uint8_t)first_of(logits, vectors, most);
+    }
 }
 
 static void vote_row(const float *upper, const float *lower, float weight, const atr_cpu_class_row *row,
@@ -167,14 +213,16 @@ static void vote_row(const float *upper, const float *lower, float weight, const
         const atr_cpu_column column = row->columns[i];
         const int64_t left = column.first * row->padded, right = column.second * row->padded;
         const vec across = vec_set(column.weight);
-        float largest;
+        vec most = vec_set(-INFINITY);
         for (int64_t k = 0; k < row->padded; k += LANES) {
             const vec a = vec_load(upper + left + k), b = vec_load(upper + right + k);
             const vec c = vec_load(lower + left + k), d = vec_load(lower + right + k);
             const vec above = vec_fma(across, b - a, a), below = vec_fma(across, d - c, c);
-            vec_store(p + k, vec_fma(down, below - above, above));
+            const vec score = vec_fma(down, below - above, above);
+            vec_store(p + k, score);
+            most = vec_max(most, score);
         }
-        const int64_t id = first_largest(p, vectors, &largest);
+        const int64_t id = first_of(p, vectors, vec_largest(most));
         if (votes->ids != NULL)
             votes->ids[i] = (uint8_t)id;
         if (votes->confidence != NULL)

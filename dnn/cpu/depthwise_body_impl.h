@@ -94,8 +94,7 @@ static void depthwise(const atr_cpu_tap_row *row)
     const float *from[ATR_CPU_MAX_TAPS], *weights[ATR_CPU_MAX_TAPS];
     const int64_t block = DEPTHWISE_PIXELS * row->step * row->stride;
     int64_t first = 0, end = row->count, j = 0;
-    int leader =
-        -1; /* the tap that is first to see a source pixel: rows below and columns to the right come last */
+    int leader = -1; /* the tap that sees a source pixel first: the lowest row's rightmost */
 
     for (int t = 0; t < row->tap_count; t++) {
         int64_t tap_first, tap_end;

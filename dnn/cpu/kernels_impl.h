@@ -153,6 +153,8 @@ typedef struct atr_cpu_kernels {
                        float *gradient);
     /* Probabilities [count,padded]. */
     void (*softmax_row)(const atr_cpu_class_row *row, float *to);
+    /* Labels of a row, straight from its logits. */
+    void (*label_row)(const atr_cpu_class_row *row, uint8_t *ids);
     /* Label map of a row between two rows of probabilities [width,padded]; row->logits is not read. */
     void (*vote_row)(const float *upper, const float *lower, float weight, const atr_cpu_class_row *row,
                      const atr_cpu_votes *votes);

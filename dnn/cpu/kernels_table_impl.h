@@ -20,6 +20,7 @@
 .weighted_sum = weighted_sum,
 .loss_row = loss_row,
 .softmax_row = softmax_row,
+.label_row = label_row,
 .vote_row = vote_row,
 .sgd = sgd,
 .adam = adam,

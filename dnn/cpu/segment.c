@@ -27,24 +27,38 @@ typedef struct row_cache {
     int64_t held[2];
 } row_cache;
 
-/* Probabilities of row y of the box, in the cache or made there; row `keep` is not thrown out. */
-static const float *probabilities(const segment_job *job, row_cache *cache, int64_t y, int64_t keep)
+/* Row y of the box as a row between two rows of logits, blended into the cache. */
+static atr_cpu_class_row blend(const segment_job *job, row_cache *cache, int64_t y)
 {
     const atr_segment_args *args = job->args;
     const atr_tensor *logits = &args->logits;
     const int64_t w = logits->dims[2], classes = logits->dims[3];
     const atr_bilinear_tap tap = atr_bilinear_corners(args->box_y + y, logits->dims[1], args->height);
-    const atr_cpu_class_row row = {cache->blended, classes, job->padded, job->inner, args->box_w};
+
+    job->kernels->blend_rows(atr_cpu_pixel(logits, tap.first * w), atr_cpu_pixel(logits, tap.second * w),
+                             logits->strides[2], (float)tap.weight, w, classes, cache->blended, job->padded);
+    return (atr_cpu_class_row){cache->blended, classes, job->padded, job->inner, args->box_w};
+}
+
+/* Probabilities of row y of the box, in the cache or made there; row `keep` is not thrown out. */
+static const float *probabilities(const segment_job *job, row_cache *cache, int64_t y, int64_t keep)
+{
 
     for (int i = 0; i < 2; i++)
         if (cache->held[i] == y)
             return cache->rows[i];
     const int slot = cache->held[0] == keep ? 1 : 0;
-    job->kernels->blend_rows(atr_cpu_pixel(logits, tap.first * w), atr_cpu_pixel(logits, tap.second * w),
-                             logits->strides[2], (float)tap.weight, w, classes, cache->blended, job->padded);
+    const atr_cpu_class_row row = blend(job, cache, y);
     job->kernels->softmax_row(&row, cache->rows[slot]);
     cache->held[slot] = y;
     return cache->rows[slot];
+}
+
+/* Ids alone at the box's own size need no probabilities: the largest logit wins. */
+static bool is_plain(const atr_segment_args *args)
+{
+    return args->box_h == args->out_h && args->box_w == args->out_w && args->ids != NULL &&
+           args->confidence == NULL && args->probabilities == NULL;
 }
 
 static void segment_rows(const segment_job *job, atr_cpu_range rows, float *buffer)
@@ -57,7 +71,11 @@ static void segment_rows(const segment_job *job, atr_cpu_range rows, float *buff
                        .held = {-1, -1}};
 
     atr_cpu_pad_classes(cache.blended, w, classes, job->padded);
-    for (int64_t y = rows.first; y < rows.end; y++) {
+    for (int64_t y = rows.first; y < rows.end && is_plain(args); y++) {
+        const atr_cpu_class_row logits = blend(job, &cache, y);
+        job->kernels->label_row(&logits, args->ids + y * args->out_w);
+    }
+    for (int64_t y = rows.first; y < rows.end && !is_plain(args); y++) {
         const atr_bilinear_tap tap = atr_bilinear_centres(y, args->box_h, args->out_h);
         const int64_t second = tap.weight > 0.0 ? tap.second : tap.first;
         const int64_t at = y * args->out_w;
