@@ -20,6 +20,19 @@ done
 # Parts of unequal size, and a batch norm that sees one picture on some ranks.
 expect 0 ranks 3 $train -o three --max-steps 2
 
+# mpirun hands SIGUSR1 to the ranks, which agree on the step to stop at.
+OMP_NUM_THREADS=1 mpirun -n 2 "$ATROUS" train data.h5 $small --epochs 1000 --eval-period 0 -o asked >out 2>err &
+pid=$!
+until grep -q '"step":3' asked/log.jsonl 2>/dev/null; do
+    kill -0 $pid 2>/dev/null || fail "ended before the signal"
+    sleep 0.1
+done
+kill -USR1 $pid
+wait $pid
+code=$?
+[ "$code" -eq 75 ] || fail "SIGUSR1: exit $code instead of 75"
+says out "R03: SIGUSR1: saved step"
+
 # A wrong option is said once.
 expect 2 ranks 2 $train -o wrong --bacth 3
 [ "$(grep -c 'did you mean --batch' err)" -eq 1 ] || fail "every rank complains"
