@@ -71,10 +71,11 @@ atr_status atr_backend_open(const char *name, int threads, atr_backend **out)
     if (table->host)
         fill_from_ref(&opened->table);
     opened->backend.table = &opened->table;
-    opened->backend.threads = threads;
+    /* Kernels share work among as many threads as they were promised: a team made smaller would leave work undone. */
+    opened->backend.threads = threads < omp_get_thread_limit() ? threads : omp_get_thread_limit();
     atr_backend_enter(&opened->backend);
     if (table->open != NULL)
-        ATR_TRY(table->open(threads, &opened->backend.engine));
+        ATR_TRY(table->open(opened->backend.threads, &opened->backend.engine));
     *out = &opened->backend;
     opened = NULL;
 
@@ -94,6 +95,7 @@ void atr_backend_close(atr_backend *backend)
 
 void atr_backend_enter(const atr_backend *backend)
 {
+    omp_set_dynamic(0); /* or OMP_DYNAMIC would narrow teams on a busy machine */
     omp_set_num_threads(backend->threads);
 }
 

@@ -57,6 +57,8 @@ static void enter_sets_the_width_of_teams(void **state)
     atr_backend *narrow = NULL, *wide = NULL;
 
     (void)state;
+    if (omp_get_thread_limit() < 3)
+        skip();
     assert_int_equal(atr_backend_open("ref", 1, &narrow), ATR_OK);
     assert_int_equal(atr_backend_open("ref", 3, &wide), ATR_OK);
     atr_backend_enter(narrow);
