@@ -25,7 +25,7 @@ on_two_ranks()
 mkdir -p $out
 rm -rf $out/shapes $out/shapes.h5 $out/run $out/eval $out/predictions
 
-step 'draw a small data set' $atrous sample $out/shapes
+step 'draw a small data set' $atrous sample $out/shapes --count 480 --width 96 --height 96
 step 'pack it into one checked file' $atrous pack $out/shapes -o $out/shapes.h5 --classes $out/shapes/classes.txt
 step 'train on two ranks' on_two_ranks $atrous train $out/shapes.h5 -o $out/run --recipe recipes/demo.yaml --force
 step 'evaluate on the pictures that were held out' \
