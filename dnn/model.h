@@ -19,8 +19,26 @@ atr_model_config atr_model_config_default(void);
 /* Builds the graph. ATR_ERR_USAGE names the backbones there are, ATR_ERR_SHAPE the bad number. */
 atr_status atr_model_build(const atr_model_config *config, atr_graph **out);
 
-/* Names of the backbones, separated by ", ". */
-const char *atr_model_backbones(void);
+/* What a backbone gives the decoder: node indices. */
+typedef struct atr_features {
+    int low_level; /* stride 4 */
+    int high_level;
+} atr_features;
+
+/* A feature extractor: one file of dnn/models and one row of the table in deeplabv3plus.c. All that tells one from another is here. */
+typedef struct atr_backbone {
+    const char *name;
+    const char *mark;       /* a parameter that networks with this backbone have and others have not */
+    double adam_least_rate; /* atr_schedule_fit(): limits of the learning rate with Adam */
+    double adam_most_rate;
+    /* Appends to the graph behind node `x` (the picture). The first parameter is the weight [O,C,k,k] that reads the picture. */
+    atr_status (*build)(atr_graph *graph, int x, int64_t output_stride, atr_features *out);
+} atr_backbone;
+
+/* The backbones there are, from 0 on; NULL behind the last. */
+const atr_backbone *atr_backbone_at(int index);
+/* The one called `name`, or NULL. */
+const atr_backbone *atr_backbone_find(const char *name);
 
 /* Weight initialisation of the reference: `normal` (std gain) for convolution weights, norm weights N(1, 0.02), biases 0.
  * Convolution biases as PyTorch's default, uniform in +-1/sqrt(fan_in); running mean 0, variance 1.

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "dnn/model.h"
+
 /* With T epochs in all, e counted from 0:
  *
  *     cos:  warm = clamp(0.1 T, 1, 3)    start = max(0.1 lr, 1e-6)    tail = clamp(0.3 T, 1, 15)
@@ -65,33 +67,20 @@ double atr_schedule_at(const atr_schedule *schedule, int64_t epoch)
                                               : staged(schedule, (double)epoch);
 }
 
-/* Limits of the rate by optimiser; the first row that fits counts. */
-static const struct {
-    atr_optim_kind optim;
-    const char *backbone; /* NULL: any */
-    double low, high;
-} limits[] = {
-    {ATR_OPTIM_ADAM, "xception", 1e-4, 1e-4},
-    {ATR_OPTIM_ADAM, NULL, 3e-4, 5e-4},
-    {ATR_OPTIM_SGD, NULL, 5e-4, 1e-1},
-};
-
-enum { LIMITS = sizeof limits / sizeof limits[0] };
+/* Limits of the rate with SGD; those with Adam are the backbone's. */
+static const double sgd_least_rate = 5e-4, sgd_most_rate = 1e-1;
 
 void atr_schedule_fit(atr_optim_kind optim, const char *backbone, int64_t batch, double init_lr,
                       double min_lr, double *lr, double *min_lr_fit)
 {
+    const atr_backbone *const found = atr_backbone_find(backbone);
+    const bool adam = optim == ATR_OPTIM_ADAM && found != NULL;
+    const double low = adam ? found->adam_least_rate : sgd_least_rate;
+    const double high = adam ? found->adam_most_rate : sgd_most_rate;
     const double share = (double)batch / 16.0;
 
-    *lr = share * init_lr;
-    *min_lr_fit = share * min_lr;
-    for (int i = 0; i < LIMITS; i++)
-        if (limits[i].optim == optim &&
-            (limits[i].backbone == NULL || strcmp(limits[i].backbone, backbone) == 0)) {
-            *lr = clamp(*lr, limits[i].low, limits[i].high);
-            *min_lr_fit = clamp(*min_lr_fit, limits[i].low * 1e-2, limits[i].high * 1e-2);
-            return;
-        }
+    *lr = clamp(share * init_lr, low, high);
+    *min_lr_fit = clamp(share * min_lr, low * 1e-2, high * 1e-2);
 }
 
 atr_status atr_schedule_kind_parse(const char *name, atr_schedule_kind *out)

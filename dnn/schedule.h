@@ -18,7 +18,7 @@ atr_status atr_schedule_check(const atr_schedule *schedule);
 double atr_schedule_at(const atr_schedule *schedule, int64_t epoch);
 
 /* The reference's batch-size scaling: lr = clamp(batch/16 init, lo, hi), min_lr = clamp(batch/16 min, lo/100, hi/100),
- * (lo, hi) by optimiser (and backbone: Adam with Xception is (1e-4, 1e-4)). `batch` is the global batch. */
+ * (lo, hi) = (5e-4, 1e-1) with SGD, and the backbone's own with Adam: (3e-4, 5e-4), Xception (1e-4, 1e-4). `batch` is the global batch. */
 void atr_schedule_fit(atr_optim_kind optim, const char *backbone, int64_t batch, double init_lr,
                       double min_lr, double *lr, double *min_lr_fit);
 

@@ -11,24 +11,25 @@ enum { ASPP_CHANNELS = 256, SHORTCUT_CHANNELS = 48, DECODER_CHANNELS = 256 };
 static const double norm_momentum = 0.1;
 
 static const atr_backbone backbones[] = {
-    {"mobilenetv2", atr_build_mobilenetv2},
+    {"mobilenetv2", "backbone.features.0.0.weight", 3e-4, 5e-4, atr_build_mobilenetv2},
+    {"xception", "backbone.block1.sepconv1.depthwise.weight", 1e-4, 1e-4, atr_build_xception},
 };
 
-static const char backbone_names[] = "mobilenetv2";
+enum { BACKBONES = sizeof backbones / sizeof backbones[0] };
 
 atr_model_config atr_model_config_default(void)
 {
     return (atr_model_config){"mobilenetv2", 21, 3, 16, {0.5, 0.1}};
 }
 
-const char *atr_model_backbones(void)
+const atr_backbone *atr_backbone_at(int index)
 {
-    return backbone_names;
+    return index >= 0 && index < BACKBONES ? &backbones[index] : NULL;
 }
 
-static const atr_backbone *find_backbone(const char *name)
+const atr_backbone *atr_backbone_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof backbones / sizeof backbones[0]; i++)
+    for (int i = 0; i < BACKBONES; i++)
         if (strcmp(backbones[i].name, name) == 0)
             return &backbones[i];
     return NULL;
@@ -104,11 +105,21 @@ done:
     return status;
 }
 
+static atr_status refuse_backbone(const char *name)
+{
+    char names[256] = "";
+
+    for (int i = 0; i < BACKBONES; i++) {
+        const size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? ", " : "", backbones[i].name);
+    }
+    return atr_fail(ATR_ERR_USAGE, "no backbone is called '%s' (have: %s)", name, names);
+}
+
 static atr_status check_config(const atr_model_config *config)
 {
-    if (find_backbone(config->backbone) == NULL)
-        return atr_fail(ATR_ERR_USAGE, "no backbone is called '%s' (have: %s)", config->backbone,
-                        backbone_names);
+    if (atr_backbone_find(config->backbone) == NULL)
+        return refuse_backbone(config->backbone);
     if (config->output_stride != 8 && config->output_stride != 16)
         return atr_fail(ATR_ERR_USAGE, "output stride %lld: it is 8 or 16", (long long)config->output_stride);
     if (config->classes < 1 || config->classes > 255)
@@ -126,7 +137,7 @@ static atr_status build(const atr_model_config *config, atr_graph *graph)
     int x = 0, aspp = 0, shortcut = 0, logits = 0;
 
     ATR_TRY(atr_graph_input(graph, config->input_channels, &x));
-    ATR_TRY(find_backbone(config->backbone)->build(graph, x, config->output_stride, &features));
+    ATR_TRY(atr_backbone_find(config->backbone)->build(graph, x, config->output_stride, &features));
     ATR_TRY(build_aspp(graph, features.high_level, config->output_stride, &aspp));
     ATR_TRY(sequential(graph, "shortcut_conv", 0, (atr_conv_spec){SHORTCUT_CHANNELS, 1, 1, 0, 1, 1, true},
                        features.low_level, &shortcut));

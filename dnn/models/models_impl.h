@@ -1,21 +1,11 @@
 #ifndef ATR_DNN_MODELS_IMPL_H
 #define ATR_DNN_MODELS_IMPL_H
 
-#include "core/graph.h"
+#include "dnn/model.h"
 
-/* What a backbone gives the decoder: node indices. */
-typedef struct atr_features {
-    int low_level; /* stride 4 */
-    int high_level;
-} atr_features;
-
-/* One backbone is one file and one row of the table in deeplabv3plus.c. `build` appends to the graph behind node `x`. */
-typedef struct atr_backbone {
-    const char *name;
-    atr_status (*build)(atr_graph *graph, int x, int64_t output_stride, atr_features *out);
-} atr_backbone;
-
+/* The backbones' `build`. */
 atr_status atr_build_mobilenetv2(atr_graph *graph, int x, int64_t output_stride, atr_features *out);
+atr_status atr_build_xception(atr_graph *graph, int x, int64_t output_stride, atr_features *out);
 
 /* conv -> batch norm -> activation under the three given module names (act NONE: no third node). */
 typedef struct atr_conv_block {
