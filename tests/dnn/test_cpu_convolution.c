@@ -41,7 +41,8 @@ static void check_step(const atr_step *step)
             fail_msg("%s, %s: %s runs on %s", step->name, shape, what[i], all[i]);
 }
 
-static void check_network(int64_t output_stride, int64_t height, int64_t width, int64_t batch, atr_mode mode)
+static void check_network(const atr_backbone *backbone, int64_t output_stride, int64_t height, int64_t width,
+                          int64_t batch, atr_mode mode)
 {
     const atr_plan_options options = {
         .mode = mode, .batch = batch, .height = height, .width = width, .rewrites = ATR_REWRITE_ALL};
@@ -51,6 +52,7 @@ static void check_network(int64_t output_stride, int64_t height, int64_t width, 
     atr_params *params = NULL;
     atr_plan *plan = NULL;
 
+    snprintf(config.backbone, sizeof config.backbone, "%s", backbone->name);
     config.output_stride = output_stride;
     must(atr_backend_open("cpu", THREADS, &backend));
     must(atr_model_build(&config, &graph));
@@ -77,22 +79,30 @@ static void skip_old_machines(void)
 
 static void no_layer_predicts_on_a_slow_path(void **state)
 {
+    const atr_backbone *backbone;
+
     (void)state;
     skip_old_machines();
-    check_network(16, 512, 512, 1, ATR_INFER);
-    check_network(8, 512, 512, 1, ATR_INFER);
-    check_network(16, 360, 480, 1, ATR_INFER);
-    check_network(16, 256, 256, 8, ATR_INFER);
+    for (int i = 0; (backbone = atr_backbone_at(i)) != NULL; i++) {
+        check_network(backbone, 16, 512, 512, 1, ATR_INFER);
+        check_network(backbone, 8, 512, 512, 1, ATR_INFER);
+        check_network(backbone, 16, 360, 480, 1, ATR_INFER);
+        check_network(backbone, 16, 256, 256, 8, ATR_INFER);
+    }
 }
 
 static void no_layer_trains_on_a_slow_path(void **state)
 {
+    const atr_backbone *backbone;
+
     (void)state;
     skip_old_machines();
-    check_network(16, 512, 512, 1, ATR_TRAIN);
-    check_network(8, 256, 256, 2, ATR_TRAIN);
-    check_network(16, 256, 256, 2, ATR_TRAIN);
-    check_network(16, 97, 129, 4, ATR_TRAIN);
+    for (int i = 0; (backbone = atr_backbone_at(i)) != NULL; i++) {
+        check_network(backbone, 16, 512, 512, 1, ATR_TRAIN);
+        check_network(backbone, 8, 256, 256, 2, ATR_TRAIN);
+        check_network(backbone, 16, 256, 256, 2, ATR_TRAIN);
+        check_network(backbone, 16, 97, 129, 4, ATR_TRAIN);
+    }
 }
 
 int main(void)
