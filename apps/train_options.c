@@ -43,7 +43,7 @@ static const atr_option rows[] = {
 
     {.name = "backbone", .kind = ATR_OPTION_STRING, FIELD(backbone), .value = "mobilenetv2",
      .argument = "NAME",
-     .help = "feature extractor", .group = "Model"},
+     .help = "feature extractor: mobilenetv2 or xception; a wrong name lists those there are", .group = "Model"},
     {.name = "output-stride", .kind = ATR_OPTION_INT, FIELD(output_stride), .value = "16", .least = 8,
      .most = 16,
      .help = "8 (finer, slower) or 16"},

@@ -72,6 +72,12 @@ static void what_is_no_such_network_is_refused_with_what_is_missing(void **state
 {
     (void)state;
     refuse(weights_of("{}", 0), "backbone.features.0.0.weight");
+    refuse(weights_of("{}", 0), "'backbone.block1.sepconv1.depthwise.weight' (xception)");
+    refuse(weights_of("{\"backbone.block1.sepconv1.depthwise.weight\":{\"dtype\":\"F32\",\"shape\":[1],"
+                      "\"data_offsets\":[0,4]},\"cls_conv.weight\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1],"
+                      "\"data_offsets\":[4,8]}}",
+                      8),
+           "'backbone.conv1.weight', which xception begins with");
     refuse(weights_of("{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4), "first: 'x'");
     refuse(weights_of("{\"backbone.features.0.0.weight\":{\"dtype\":\"F32\",\"shape\":[1,3,1,1],"
                       "\"data_offsets\":[0,12]}}",
