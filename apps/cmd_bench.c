@@ -136,8 +136,7 @@ static double forward_macs(const atr_plan *plan)
     for (int i = 0; i < atr_plan_step_count(plan); i++) {
         const atr_step *s = atr_plan_step(plan, i);
         if (s->op == ATR_OP_CONV || s->op == ATR_OP_CONV_RESIZED)
-            macs += (double)(s->y.dims[0] * s->y.dims[1] * s->y.dims[2] * s->conv.out_channels) *
-                    (double)(s->conv.in_channels / s->conv.groups * s->conv.kernel * s->conv.kernel);
+            macs += (double)atr_conv_macs(&s->conv, s->y.dims);
     }
     return macs;
 }

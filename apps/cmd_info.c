@@ -5,21 +5,57 @@
 #include "apps/info.h"
 #include "apps/pack_report.h"
 #include "apps/runlog.h"
+#include "apps/train_options.h"
 #include "io/path.h"
 
 typedef struct info_options {
-    bool json, tensors;
+    bool json, tensors, layers;
+    const char *size, *backbone;
+    int64_t output_stride, classes;
 } info_options;
 
-static const atr_option rows[] = {{.name = "tensors",
-                                   .kind = ATR_OPTION_FLAG,
-                                   .offset = offsetof(info_options, tensors),
-                                   .help = "list every tensor of a model or weight file"},
-                                  {.name = "json",
-                                   .kind = ATR_OPTION_FLAG,
-                                   .offset = offsetof(info_options, json),
-                                   .help = "one JSON object on the output"},
-                                  {.name = NULL}};
+static const atr_option rows[] = {
+    {.name = "tensors",
+     .kind = ATR_OPTION_FLAG,
+     .offset = offsetof(info_options, tensors),
+     .help = "list every tensor of a model or weight file"},
+    {.name = "layers",
+     .kind = ATR_OPTION_FLAG,
+     .offset = offsetof(info_options, layers),
+     .help = "list every layer with its output, parameters, arithmetic and "
+             "memory, and their sums by part"},
+    {.name = "size",
+     .kind = ATR_OPTION_STRING,
+     .offset = offsetof(info_options, size),
+     .argument = "H[xW]",
+     .help = "with --layers: size of the picture; else the model's own, or 512"},
+    {.name = "backbone",
+     .kind = ATR_OPTION_STRING,
+     .offset = offsetof(info_options, backbone),
+     .argument = "NAME",
+     .help = "with --layers, in place of FILE: the network with this feature "
+             "extractor (mobilenetv2, xception)"},
+    {.name = "output-stride",
+     .kind = ATR_OPTION_INT,
+     .offset = offsetof(info_options, output_stride),
+     .value = "16",
+     .least = 8,
+     .most = 16,
+     .argument = "N",
+     .help = "8 or 16, with --backbone or a weight file: no tensor tells it"},
+    {.name = "classes",
+     .kind = ATR_OPTION_INT,
+     .offset = offsetof(info_options, classes),
+     .value = "21",
+     .least = 1,
+     .most = 255,
+     .argument = "K",
+     .help = "with --backbone: classes told apart"},
+    {.name = "json",
+     .kind = ATR_OPTION_FLAG,
+     .offset = offsetof(info_options, json),
+     .help = "one JSON object on the output"},
+    {.name = NULL}};
 
 static atr_status info_dataset(const atr_info_request *request, atr_text *out)
 {
@@ -47,16 +83,53 @@ static atr_status (*const appenders[])(const atr_info_request *request, atr_text
     [ATR_FILE_WEIGHTS] = atr_info_weights,
 };
 
+static atr_status info_file(const info_options *o, atr_info_request *request, atr_text *out)
+{
+    atr_file_kind kind = ATR_FILE_WEIGHTS;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_file_sniff(request->path, &kind));
+    ATR_TRY(atr_path_size(request->path, &request->bytes));
+    if (o->layers && (kind == ATR_FILE_DATASET || kind == ATR_FILE_PICTURE))
+        return atr_fail(ATR_ERR_USAGE, "%s is no model and no weight file: it has no layers", request->path);
+    ATR_TRY(appenders[kind](request, out));
+done:
+    return status;
+}
+
+/* What is asked for without a FILE, and what only with one. */
+static atr_status check(const char *path, const info_options *o)
+{
+    if (o->backbone != NULL && !o->layers)
+        return atr_fail(ATR_ERR_USAGE, "--backbone is for --layers");
+    if (o->size != NULL && !o->layers)
+        return atr_fail(ATR_ERR_USAGE, "--size is for --layers");
+    if (path != NULL && o->backbone != NULL)
+        return atr_fail(ATR_ERR_USAGE, "%s or --backbone %s: only one can be shown", path, o->backbone);
+    if (path == NULL && o->backbone == NULL)
+        return atr_fail(ATR_ERR_USAGE, "a FILE is missing (or: --layers --backbone NAME)");
+    if (path == NULL && o->tensors)
+        return atr_fail(ATR_ERR_USAGE, "--tensors lists what is in a FILE, which is missing");
+    return ATR_OK;
+}
+
 static atr_status info(const char *path, const info_options *o)
 {
     atr_status status = ATR_OK;
     atr_text out = {0};
-    atr_info_request request = {.path = path, .json = o->json, .tensors = o->tensors};
-    atr_file_kind kind = ATR_FILE_WEIGHTS;
+    atr_info_request request = {.path = path,
+                                .json = o->json,
+                                .tensors = o->tensors,
+                                .layers = o->layers,
+                                .output_stride = o->output_stride};
 
-    ATR_TRY(atr_file_sniff(path, &kind));
-    ATR_TRY(atr_path_size(path, &request.bytes));
-    ATR_TRY(appenders[kind](&request, &out));
+    ATR_TRY(check(path, o));
+    if (o->size != NULL)
+        ATR_TRY(atr_size_parse(o->size, &request.height, &request.width));
+    if (path != NULL)
+        ATR_TRY(info_file(o, &request, &out));
+    else
+        ATR_TRY(atr_info_network(o->backbone, o->classes, &request, &out));
     ATR_TRY(out.status);
     if (out.bytes != NULL)
         fputs(out.bytes, stdout);
@@ -73,15 +146,17 @@ int atr_cmd_info(int argc, char **argv)
     int exit_code = ATR_EXIT_DONE;
 
     ATR_TRY(atr_options_create(
-        "atrous info", "FILE [OPTION...]",
+        "atrous info", "FILE [OPTION...], or: atrous info --layers --backbone NAME [OPTION...]",
         "Says what a file is and holds: a model or checkpoint, a data set, a weight file of "
-        "PyTorch (.pth, .safetensors), a picture. A damaged file is an error (exit code 1).",
+        "PyTorch (.pth, .safetensors), a picture. A damaged file is an error (exit code 1). --layers "
+        "says what a network costs at a size of pictures, with or without a file.",
         &options));
     ATR_TRY(atr_options_add(options, rows, &chosen));
     if (!atr_cli_parse(options, argc, argv, false, &exit_code))
         goto done;
-    ATR_TRY(atr_cli_positional(options, 1, 1));
-    ATR_TRY(info(atr_options_positional(options, 0), &chosen));
+    ATR_TRY(atr_cli_positional(options, 0, 1));
+    ATR_TRY(
+        info(atr_options_positional_count(options) > 0 ? atr_options_positional(options, 0) : NULL, &chosen));
 done:
     if (status != ATR_OK) {
         atr_cli_error("info", atr_status_message());

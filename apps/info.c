@@ -82,7 +82,7 @@ done:
 
 atr_status atr_info_check(const char *path, atr_file_kind kind)
 {
-    const atr_info_request request = {.path = path};
+    const atr_info_request request = {.path = path, .output_stride = 16};
     atr_text text = {0};
     const atr_status status = kind == ATR_FILE_MODEL     ? atr_info_model(&request, &text)
                               : kind == ATR_FILE_PICTURE ? atr_info_picture(&request, &text)

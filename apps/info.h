@@ -2,7 +2,7 @@
 #define ATR_APPS_INFO_H
 
 #include "core/text.h"
-#include "io/weights.h"
+#include "io/checkpoint.h"
 
 /* What a file is and holds, as text for people or as one JSON object; the parts of `atrous info`. */
 
@@ -21,7 +21,10 @@ typedef struct atr_info_request {
     const char *path;
     int64_t bytes; /* of the file */
     bool json;
-    bool tensors; /* list every tensor */
+    bool tensors;          /* list every tensor */
+    bool layers;           /* list every layer of the network, with what it costs at `height` x `width` */
+    int64_t height, width; /* 0: the model's own, 512 where it has none */
+    int64_t output_stride; /* where no file says it: 8 or 16 */
 } atr_info_request;
 
 /* A model or checkpoint file of ours. Messages as of atr_checkpoint_open(). */
@@ -32,6 +35,14 @@ atr_status atr_info_weights(const atr_info_request *request, atr_text *out);
 
 /* Reads a model, weight file or picture from end to end and says nothing. */
 atr_status atr_info_check(const char *path, atr_file_kind kind);
+
+/* A network without a file. ATR_ERR_USAGE: no such backbone or output stride. */
+atr_status atr_info_network(const char *backbone, int64_t classes, const atr_info_request *request,
+                            atr_text *out);
+
+/* Each layer of a network with its output's shape, parameters, multiply-accumulates of convolutions and bytes of its output, and
+ * sums by part; in JSON the member "cost" of an object, with the comma before it. ATR_ERR_SHAPE: too small a picture. */
+atr_status atr_info_layers(const atr_model_info *info, const atr_info_request *request, atr_text *out);
 
 /* Decodes the whole picture, so that a damaged one is found. */
 atr_status atr_info_picture(const atr_info_request *request, atr_text *out);

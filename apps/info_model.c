@@ -157,6 +157,8 @@ atr_status atr_info_model(const atr_info_request *request, atr_text *out)
     else
         append_text(file, trained ? &state : NULL, request, out);
     atr_info_tensors(weights, request, out);
+    if (request->layers)
+        ATR_TRY(atr_info_layers(atr_checkpoint_info(file), request, out));
     if (request->json)
         atr_text_append(out, "}\n");
 done:

@@ -10,20 +10,21 @@ typedef struct found {
     char why[512];
 } found;
 
-static atr_status look(atr_weights *weights, found *f)
+static atr_status look(atr_weights *weights, const atr_info_request *request, found *f)
 {
     const atr_status status = atr_weights_strip_prefix(weights, "module.", &f->stripped);
 
     if (status != ATR_OK)
         return status;
-    f->network = atr_recognise(weights, 16, &f->info) == ATR_OK;
+    const atr_status recognised = atr_recognise(weights, request->output_stride, &f->info);
+    f->network = recognised == ATR_OK;
     if (!f->network)
         atr_printable(atr_status_message(), f->why, sizeof f->why);
-    return ATR_OK;
+    return request->layers ? recognised : ATR_OK;
 }
 
-static void append_text(const atr_weights *weights, const found *f, const atr_info_request *request,
-                        atr_text *out)
+static atr_status append_text(const atr_weights *weights, const found *f, const atr_info_request *request,
+                              atr_text *out)
 {
     atr_text_append(out, "%s: weights, %s, ", request->path, atr_weights_format(weights));
     atr_info_bytes(out, request->bytes);
@@ -43,11 +44,14 @@ static void append_text(const atr_weights *weights, const found *f, const atr_in
         atr_text_append(out, "\n");
     }
     atr_info_tensors(weights, request, out);
+    return request->layers ? atr_info_layers(&f->info, request, out) : ATR_OK;
 }
 
-static void append_json(const atr_weights *weights, const found *f, const atr_info_request *request,
-                        atr_text *out)
+static atr_status append_json(const atr_weights *weights, const found *f, const atr_info_request *request,
+                              atr_text *out)
 {
+    atr_status status = ATR_OK;
+
     atr_text_append(out, "{\"kind\":\"weights\",\"path\":");
     atr_json_string(out, request->path);
     atr_text_append(out, ",\"bytes\":%lld,\"format\":", (long long)request->bytes);
@@ -70,7 +74,11 @@ static void append_json(const atr_weights *weights, const found *f, const atr_in
     }
     atr_text_append(out, "},\"tensor_count\":%lld,", (long long)atr_weights_count(weights));
     atr_info_tensors(weights, request, out);
+    if (request->layers)
+        ATR_TRY(atr_info_layers(&f->info, request, out));
     atr_text_append(out, "}\n");
+done:
+    return status;
 }
 
 atr_status atr_info_weights(const atr_info_request *request, atr_text *out)
@@ -81,11 +89,8 @@ atr_status atr_info_weights(const atr_info_request *request, atr_text *out)
 
     ATR_TRY(atr_weights_read(request->path, &weights));
     ATR_TRY(ATR_NEW(1, &f));
-    ATR_TRY(look(weights, f));
-    if (request->json)
-        append_json(weights, f, request, out);
-    else
-        append_text(weights, f, request, out);
+    ATR_TRY(look(weights, request, f));
+    status = request->json ? append_json(weights, f, request, out) : append_text(weights, f, request, out);
 done:
     atr_free(f);
     atr_weights_destroy(weights);

@@ -136,7 +136,7 @@ static atr_status check_info(const atr_model_info *info)
     return ATR_OK;
 }
 
-atr_status atr_session_build(atr_session *session, const atr_model_info *info, const double *dropout)
+atr_status atr_session_graph(const atr_model_info *info, const double *dropout, atr_graph **out)
 {
     atr_model_config config = {
         .classes = info->classes,
@@ -146,10 +146,19 @@ atr_status atr_session_build(atr_session *session, const atr_model_info *info, c
     };
     atr_status status = ATR_OK;
 
-    drop_model(session);
     ATR_TRY(check_info(info));
     snprintf(config.backbone, sizeof config.backbone, "%s", info->backbone);
-    ATR_TRY(atr_model_build(&config, &session->graph));
+    ATR_TRY(atr_model_build(&config, out));
+done:
+    return status;
+}
+
+atr_status atr_session_build(atr_session *session, const atr_model_info *info, const double *dropout)
+{
+    atr_status status = ATR_OK;
+
+    drop_model(session);
+    ATR_TRY(atr_session_graph(info, dropout, &session->graph));
     ATR_TRY(atr_params_create(atr_graph_param_specs(session->graph), atr_graph_param_count(session->graph),
                               atr_backend_allocator(session->backend), &session->params));
     session->info = *info;

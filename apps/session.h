@@ -44,6 +44,10 @@ void atr_session_close(atr_session *session);
 /* A description with the reference's preprocessing (RGB, value/255, letterbox on 128), VOC colours and no names. */
 void atr_session_describe(const char *backbone, int64_t classes, int64_t output_stride, atr_model_info *out);
 
+/* The graph of the network that `info` describes, which must be one that this program builds. `dropout` as below. The caller
+ * destroys it. */
+atr_status atr_session_graph(const atr_model_info *info, const double *dropout, atr_graph **out);
+
 /* Builds graph and zeroed parameters for `info`, which is copied. `dropout` [2]: see atr_model_config; NULL: none. */
 atr_status atr_session_build(atr_session *session, const atr_model_info *info, const double *dropout);
 

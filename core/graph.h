@@ -80,6 +80,14 @@ const atr_param_spec *atr_graph_param_specs(const atr_graph *graph);
 int atr_graph_tap(const atr_graph *graph, atr_tap tap);
 void atr_graph_set_tap(atr_graph *graph, atr_tap tap, int node);
 
+/* Output shapes [N,H,W,C] of all nodes for `batch` pictures of this size into `shapes` [atr_graph_count()][4].
+ * ATR_ERR_SHAPE where the pictures are too small for a kernel, or inputs of one node do not fit. */
+atr_status atr_graph_shapes(const atr_graph *graph, int64_t batch, int64_t height, int64_t width,
+                            int64_t (*shapes)[4]);
+/* Multiply-accumulates of a convolution with an output of shape `y` [N,H,W,O]: N H W O (I/groups) kernel^2, the taps that meet
+ * the padding counted too. */
+int64_t atr_conv_macs(const atr_conv_attr *conv, const int64_t y[4]);
+
 /* Builders: append a node and its parameters (`NAME.weight` …), give its index in `*out`. Inputs are node indices.
  * ATR_ERR_SHAPE when channels or groups do not fit. */
 atr_status atr_graph_input(atr_graph *graph, int64_t channels, int *out);

@@ -5,57 +5,6 @@
 #include "core/rng.h"
 #include "dnn/plan_impl.h"
 
-static atr_status infer_conv(const atr_node *node, const int64_t in[4], int64_t out[4])
-{
-    const atr_conv_attr *conv = &node->conv;
-    const int64_t reach = conv->dilation * (conv->kernel - 1) + 1;
-
-    out[0] = in[0];
-    out[3] = conv->out_channels;
-    for (int i = 1; i <= 2; i++) {
-        const int64_t room = in[i] + 2 * conv->pad - reach;
-        if (room < 0)
-            return atr_fail(
-                ATR_ERR_SHAPE,
-                "%s: a picture of %lldx%lld is too small for a kernel that reaches over %lld pixels",
-                node->name, (long long)in[1], (long long)in[2], (long long)reach);
-        out[i] = room / conv->stride + 1;
-    }
-    return ATR_OK;
-}
-
-/* Output shape of `node`; `shapes` are those of its inputs. */
-static atr_status infer(const atr_plan *plan, const atr_node *node, const int64_t *const shapes[],
-                        int64_t out[4])
-{
-    const atr_plan_options *o = &plan->options;
-
-    switch (node->op) {
-    case ATR_OP_INPUT:
-        memcpy(out, (const int64_t[]){o->batch, o->height, o->width, node->channels}, 4 * sizeof *out);
-        return ATR_OK;
-    case ATR_OP_CONV:
-        return infer_conv(node, shapes[0], out);
-    case ATR_OP_RESIZE:
-        memcpy(out, (const int64_t[]){shapes[0][0], shapes[1][1], shapes[1][2], shapes[0][3]},
-               4 * sizeof *out);
-        return ATR_OK;
-    case ATR_OP_GLOBAL_POOL:
-        memcpy(out, (const int64_t[]){shapes[0][0], 1, 1, shapes[0][3]}, 4 * sizeof *out);
-        return ATR_OK;
-    default:
-        break;
-    }
-    memcpy(out, shapes[0], 4 * sizeof *out);
-    out[3] = node->channels;
-    for (int i = 1; i < node->input_count; i++)
-        if (memcmp(shapes[0], shapes[i], 3 * sizeof *out) != 0)
-            return atr_fail(ATR_ERR_SHAPE, "%s: inputs of %lldx%lld and %lldx%lld pixels do not fit",
-                            node->name, (long long)shapes[0][1], (long long)shapes[0][2],
-                            (long long)shapes[i][1], (long long)shapes[i][2]);
-    return ATR_OK;
-}
-
 static float *value_of(const atr_plan *plan, int64_t param)
 {
     return param < 0 ? NULL : atr_params_value(plan->params, param).data;
@@ -107,15 +56,12 @@ static bool is_identity(const atr_plan *plan, const atr_node *node)
     return node->op == ATR_OP_DROPOUT && (plan->options.mode == ATR_INFER || node->dropout == 0);
 }
 
-static atr_status lower_node(atr_plan *plan, int index, int *value_of_node)
+static atr_status lower_node(atr_plan *plan, int index, const int64_t shape[4], int *value_of_node)
 {
     atr_status status = ATR_OK;
     const atr_node *node = atr_graph_node(plan->graph, index);
-    const int64_t *shapes[ATR_MAX_INPUTS] = {NULL};
     int s = -1;
 
-    for (int i = 0; i < node->input_count; i++)
-        shapes[i] = plan->values[value_of_node[node->inputs[i]]].dims;
     if (is_identity(plan, node)) {
         value_of_node[index] = value_of_node[node->inputs[0]];
         return ATR_OK;
@@ -123,7 +69,7 @@ static atr_status lower_node(atr_plan *plan, int index, int *value_of_node)
     const int v = plan->value_count++;
     plan->values[v].slice_of = -1;
     value_of_node[index] = v;
-    ATR_TRY(infer(plan, node, shapes, plan->values[v].dims));
+    memcpy(plan->values[v].dims, shape, sizeof plan->values[v].dims);
     plan->values[v].images = node->op == ATR_OP_INPUT;
     if (plan->values[v].images)
         goto done;
@@ -159,12 +105,16 @@ atr_status plan_lower(atr_plan *plan)
 {
     atr_status status = ATR_OK;
     const int nodes = atr_graph_count(plan->graph);
+    const atr_plan_options *o = &plan->options;
+    int64_t(*shapes)[4] = NULL;
     int *value_of_node = NULL;
 
+    ATR_TRY(ATR_NEW(nodes, &shapes));
+    ATR_TRY(atr_graph_shapes(plan->graph, o->batch, o->height, o->width, shapes));
     ATR_TRY(ATR_NEW(nodes, &value_of_node));
     ATR_TRY(ATR_NEW(nodes, &plan->values));
     for (int i = 0; i < nodes; i++)
-        ATR_TRY(lower_node(plan, i, value_of_node));
+        ATR_TRY(lower_node(plan, i, shapes[i], value_of_node));
     for (int tap = 0; tap < ATR_TAPS; tap++) {
         const int node = atr_graph_tap(plan->graph, tap);
         plan->tap_values[tap] = node < 0 ? -1 : value_of_node[node];
@@ -175,5 +125,6 @@ atr_status plan_lower(atr_plan *plan)
         status = atr_fail(ATR_ERR_USAGE, "the graph marks no node as its class scores");
 done:
     atr_free(value_of_node);
+    atr_free(shapes);
     return status;
 }

@@ -74,7 +74,7 @@ void atr_schedule_fit(atr_optim_kind optim, const char *backbone, int64_t batch,
                       double min_lr, double *lr, double *min_lr_fit)
 {
     const atr_backbone *const found = atr_backbone_find(backbone);
-    const bool adam = optim == ATR_OPTIM_ADAM && found != NULL;
+    const bool adam = optim != ATR_OPTIM_SGD && found != NULL;
     const double low = adam ? found->adam_least_rate : sgd_least_rate;
     const double high = adam ? found->adam_most_rate : sgd_most_rate;
     const double share = (double)batch / 16.0;

@@ -136,6 +136,33 @@ static void taps_start_unset(void **state)
     atr_graph_destroy(NULL);
 }
 
+static void shapes_follow_the_formula_of_each_operation(void **state)
+{
+    int x = -1, wide = -1, pool = -1, join = -1;
+    int64_t shapes[6][4];
+    atr_conv_spec strided = dense;
+    atr_graph *graph = make(3, &x);
+
+    (void)state;
+    strided.stride = 2;
+    strided.kernel = 5;
+    strided.dilation = 2;
+    assert_int_equal(atr_graph_conv(graph, "wide", x, strided, &wide), ATR_OK);
+    assert_int_equal(atr_graph_global_pool(graph, "pool", wide, &pool), ATR_OK);
+    assert_int_equal(atr_graph_resize(graph, "up", pool, wide, &pool), ATR_OK);
+    assert_int_equal(atr_graph_concat(graph, "cat", (const int[]){wide, pool}, 2, &join), ATR_OK);
+    assert_int_equal(atr_graph_shapes(graph, 2, 20, 9, shapes), ATR_OK);
+    /* (20 + 2 - 2 4 - 1) / 2 + 1 = 7, (9 + 2 - 8 - 1) / 2 + 1 = 2 */
+    const int64_t wanted[5][4] = {{2, 20, 9, 3}, {2, 7, 2, 8}, {2, 1, 1, 8}, {2, 7, 2, 8}, {2, 7, 2, 16}};
+    assert_memory_equal(shapes, wanted, sizeof wanted);
+    assert_int_equal(atr_conv_macs(&atr_graph_node(graph, wide)->conv, shapes[wide]), 2 * 7 * 2 * 8 * 3 * 25);
+    assert_int_equal(atr_graph_shapes(graph, 1, 6, 9, shapes), ATR_ERR_SHAPE);
+    assert_int_equal(atr_graph_concat(graph, "misfit", (const int[]){wide, x}, 2, &join), ATR_OK);
+    assert_int_equal(atr_graph_shapes(graph, 2, 20, 9, shapes), ATR_ERR_SHAPE);
+    assert_non_null(strstr(atr_status_message(), "misfit: inputs of 7x2 and 20x9 pixels"));
+    atr_graph_destroy(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +172,7 @@ int main(void)
         cmocka_unit_test(a_graph_grows_as_long_as_one_adds),
         cmocka_unit_test(names_that_do_not_fit_are_refused),
         cmocka_unit_test(taps_start_unset),
+        cmocka_unit_test(shapes_follow_the_formula_of_each_operation),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
