@@ -73,7 +73,8 @@ atr_status atr_h5_read_new(const atr_h5 *file, const char *path, atr_dtype type,
 atr_status atr_h5_write_u64(atr_h5 *file, const char *path, const uint64_t *values, int64_t count);
 atr_status atr_h5_read_u64(const atr_h5 *file, const char *path, uint64_t *values, int64_t count);
 
-/* One-dimensional array of UTF-8 strings, stored at fixed length with zero padding. Reading takes any HDF5 string dataset. */
+/* One-dimensional array of UTF-8 strings, stored at fixed length with zero padding. Reading takes any HDF5 string dataset of one
+ * dimension or none. */
 atr_status atr_h5_write_texts(atr_h5 *file, const char *path, const char *const *texts, int64_t count);
 atr_status atr_h5_read_texts(const atr_h5 *file, const char *path, char ***texts, int64_t *count);
 

@@ -454,26 +454,28 @@ atr_status atr_h5_read_texts(const atr_h5 *file, const char *path, char ***texts
     atr_h5_info info;
     hid_t id = -1;
     char **found = NULL;
+    int64_t elements = 1; /* a scalar is an array of one */
 
     *texts = NULL;
     *count = 0;
     ATR_TRY(open_dataset(file, path, &info, &id));
-    if (info.kind != ATR_H5_TEXT || info.rank != 1) {
+    if (info.kind != ATR_H5_TEXT || info.rank > 1) {
         status = atr_fail(ATR_ERR_DATA, "%s: dataset %s is not an array of texts", file->path, path);
         goto done;
     }
-    ATR_TRY(ATR_NEW(info.dims[0], &found));
-    if (info.dims[0] > 0)
-        ATR_TRY(atr_h5_read_strings(file, id, false, path, info.dims[0], found));
+    elements = info.rank == 1 ? info.dims[0] : 1;
+    ATR_TRY(ATR_NEW(elements, &found));
+    if (elements > 0)
+        ATR_TRY(atr_h5_read_strings(file, id, false, path, elements, found));
     *texts = found;
-    *count = info.dims[0];
+    *count = elements;
     found = NULL;
 
 done:
     if (id >= 0)
         H5Dclose(id);
     if (found != NULL)
-        atr_h5_names_free(found, info.dims[0]);
+        atr_h5_names_free(found, elements);
     return status;
 }
 

@@ -124,13 +124,12 @@ static void count_keys(const atr_h5 *golden, const parity_case *c, int64_t param
 {
     static const char *const prefixes[] = {"backbone.", "aspp.", "shortcut_conv.", "cat_conv.", "cls_conv."};
     static const int part_of[] = {0, 1, 2, 2, 3};
-    char path[128], **texts = NULL;
+    char **texts = NULL;
     int64_t count = 0;
     size_t at, d;
     json_t *key, *extent;
 
-    snprintf(path, sizeof path, "%s/keys_json", c->group);
-    must(atr_h5_read_texts(golden, path, &texts, &count));
+    must(atr_h5_read_texts(golden, scratch_text("%s/keys_json", c->group), &texts, &count));
     json_t *keys = json_loads(texts[0], 0, NULL);
     assert_true(json_array_size(keys) > 100);
     memset(parameters, 0, PARTS * sizeof *parameters);
