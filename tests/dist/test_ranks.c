@@ -40,9 +40,10 @@ typedef struct job {
     atr_plan *plan;
     atr_optim *optim;
     int64_t first, count; /* pictures */
+    bool freeze_norm;
 } job;
 
-static void job_open(job *j, int64_t first, int64_t count, int threads)
+static void job_open(job *j, int64_t first, int64_t count, int threads, bool freeze_norm)
 {
     const atr_optim_config config = {
         .kind = ATR_OPTIM_SGD, .momentum = 0.9, .weight_decay = 1e-4, .nesterov = true};
@@ -50,10 +51,11 @@ static void job_open(job *j, int64_t first, int64_t count, int threads)
                                       .batch = count,
                                       .height = tight.height,
                                       .width = tight.width,
-                                      .freeze_norm = true,
+                                      .freeze_norm = freeze_norm,
                                       .rewrites = ATR_REWRITE_ALL};
 
     network_open_on(&j->net, &tight, "auto", threads, -1);
+    j->freeze_norm = freeze_norm;
     j->first = first;
     j->count = count;
     must(atr_plan_create(j->net.graph, j->net.params, j->net.backend, &options, &j->plan));
@@ -103,7 +105,7 @@ static double parallel_step(job *j, double lr, int64_t number)
                                    .optim = j->optim,
                                    .reducer = reducer,
                                    .classes = tight.classes,
-                                   .freeze_norm = true};
+                                   .freeze_norm = j->freeze_norm};
     must(atr_parallel_step(&parallel, &batch, ATR_OK, false, number, lr, &result));
     assert_int_equal(result.valid_pixels, (int64_t)j->net.valid);
     assert_false(result.stop);
@@ -125,12 +127,12 @@ static double distance(const float *a, const float *b, int64_t count, double *no
 }
 
 /* This rank's part by the loader's deal. */
-static void open_part(job *j)
+static void open_part(job *j, bool freeze_norm)
 {
     const int64_t size = atr_comm_size(comm), rank = atr_comm_rank(comm);
     const int64_t first = rank * tight.batch / size;
 
-    job_open(j, first, (rank + 1) * tight.batch / size - first, THREADS);
+    job_open(j, first, (rank + 1) * tight.batch / size - first, THREADS, freeze_norm);
 }
 
 /* Parameters with a gradient too small to be more than rounding are measured against the whole. */
@@ -205,8 +207,8 @@ static void training_on_other_thread_counts_is_the_same(void **state)
         return; /* nothing that ranks would change */
     for (int threads = 2; threads <= 3; threads++) {
         apart a;
-        job_open(&base, 0, tight.batch, 1);
-        job_open(&other, 0, tight.batch, threads);
+        job_open(&base, 0, tight.batch, 1, true);
+        job_open(&other, 0, tight.batch, threads, true);
         plain_gradient(&base);
         plain_gradient(&other);
         compare_gradients(&other, &base, &a);
@@ -229,22 +231,22 @@ static void training_is_that_of_one_rank(void **state)
     char what[64];
 
     (void)state;
-    open_part(&part);
+    open_part(&part, true);
     parallel_step(&part, 0.0, 1); /* rate 0: the gradient stays readable, nothing moves */
     if (atr_comm_rank(comm) == 0) {
-        job_open(&whole, 0, tight.batch, THREADS);
+        job_open(&whole, 0, tight.batch, THREADS, true);
         plain_gradient(&whole);
         compare_gradients(&part, &whole, &a);
         job_close(&whole);
     }
     job_close(&part);
-    open_part(&part);
+    open_part(&part, true);
     for (int step = 0; step < STEPS; step++)
         got[step] = parallel_step(&part, rate, step + 1);
     job_close(&part);
     if (atr_comm_rank(comm) != 0)
         return;
-    job_open(&whole, 0, tight.batch, THREADS);
+    job_open(&whole, 0, tight.batch, THREADS, true);
     plain_losses(&whole, want);
     job_close(&whole);
     a.loss = compare_losses(got, want);
@@ -257,7 +259,7 @@ static void parameters_stay_bit_equal_on_all_ranks(void **state)
     job part;
 
     (void)state;
-    open_part(&part);
+    open_part(&part, true);
     for (int step = 1; step <= 3; step++)
         parallel_step(&part, 1e-4, step);
     const size_t bytes = (size_t)atr_params_flat_count(part.net.params) * sizeof(float);
@@ -269,13 +271,36 @@ static void parameters_stay_bit_equal_on_all_ranks(void **state)
     job_close(&part);
 }
 
+/* Each rank's norms see its own pictures; what evaluation and checkpoints get is the mean of all ranks. */
+static void running_statistics_are_averaged_over_ranks(void **state)
+{
+    job part, alone;
+    const float size = (float)atr_comm_size(comm);
+
+    (void)state;
+    open_part(&part, false);
+    open_part(&alone, false);
+    const int64_t count = atr_params_buffer_count(part.net.params);
+    float *const got = atr_params_flat_buffers(part.net.params), *const want = atr_params_flat_buffers(
+                                                                     alone.net.params);
+    parallel_step(&part, 1e-4, 1);
+    must(atr_plan_forward(alone.plan, alone.net.images + alone.first * tight.height * tight.width * 3));
+    must(atr_comm_sum_f32(comm, want, count));
+    for (int64_t i = 0; i < count; i++)
+        if (fabsf(got[i] - want[i] / size) > 1e-6f * fabsf(got[i]))
+            fail_msg("running statistic %lld is %.9g, the mean over ranks %.9g", (long long)i, (double)got[i],
+                     (double)(want[i] / size));
+    job_close(&alone);
+    job_close(&part);
+}
+
 static void a_step_is_bit_equal_when_repeated(void **state)
 {
     job first, second;
 
     (void)state;
-    open_part(&first);
-    open_part(&second);
+    open_part(&first, true);
+    open_part(&second, true);
     for (int step = 1; step <= 2; step++) {
         parallel_step(&first, 1e-4, step);
         parallel_step(&second, 1e-4, step);
@@ -298,7 +323,7 @@ static void a_step_that_is_not_finite_stops_all_ranks_with_T01(void **state)
     char want[128];
 
     (void)state;
-    open_part(&part);
+    open_part(&part, true);
     if (atr_comm_rank(comm) == last)
         part.net.images[part.first * tight.height * tight.width * 3] = NAN;
     must(atr_reducer_create(comm, part.net.params, &reducer));
@@ -327,6 +352,7 @@ int main(void)
         cmocka_unit_test(training_is_that_of_one_rank),
         cmocka_unit_test(training_on_other_thread_counts_is_the_same),
         cmocka_unit_test(parameters_stay_bit_equal_on_all_ranks),
+        cmocka_unit_test(running_statistics_are_averaged_over_ranks),
         cmocka_unit_test(a_step_is_bit_equal_when_repeated),
         cmocka_unit_test(a_step_that_is_not_finite_stops_all_ranks_with_T01),
     };
