@@ -110,7 +110,7 @@ static const atr_option rows[] = {
      .least = 0,
      .most = 256,
      .argument = "N",
-     .help = "threads that decode; 0: all that were given to this process"},
+     .help = "threads that decode, at most as many as CPUs were given to this process; 0: all"},
     {.name = "json",
      .kind = ATR_OPTION_FLAG,
      .offset = offsetof(pack_options, json),
@@ -317,7 +317,8 @@ done:
 /* Packs if there is an output, then looks at the file as asked. */
 static atr_status run(const char *source, const pack_options *o)
 {
-    const int threads = o->threads > 0 ? (int)o->threads : atr_threads_given(1, 1).count;
+    const int given = atr_threads_given(1, 1).count;
+    const int threads = o->threads > 0 && o->threads < given ? (int)o->threads : given;
     progress p = {.columns = atr_cli_columns(stderr)};
     const atr_watch watch = {say, &p};
     const bool look = o->output == NULL && (o->verify || o->stats);

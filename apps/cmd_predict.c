@@ -212,15 +212,6 @@ done:
     return status;
 }
 
-static atr_status check_options(const atr_options *options, const predict_options *o)
-{
-    if (o->out == NULL)
-        return atr_fail(ATR_ERR_USAGE, "say where the results go: -o DIR");
-    if (o->size != NULL && atr_options_given(options, "fit") && o->fit == ATR_RUN_NONE)
-        return atr_fail(ATR_ERR_USAGE, "--fit none runs at each picture's own size: --size has no meaning");
-    return ATR_OK;
-}
-
 static atr_status open_output(const predict_options *o, const atr_inputs *inputs)
 {
     const char *suffixes[4] = {".png"};
@@ -249,7 +240,10 @@ static atr_status predict(const atr_options *options, const predict_options *o, 
     const int64_t arguments = atr_options_positional_count(options);
     const char **names = NULL;
 
-    ATR_TRY(check_options(options, o));
+    if (o->out == NULL) {
+        status = atr_fail(ATR_ERR_USAGE, "say where the results go: -o DIR");
+        goto done;
+    }
     ATR_TRY(ATR_NEW(arguments, &names));
     for (int64_t i = 1; i < arguments; i++)
         names[i - 1] = atr_options_positional(options, i);
@@ -258,13 +252,13 @@ static atr_status predict(const atr_options *options, const predict_options *o, 
     ATR_TRY(atr_inputs_collect(names, arguments - 1, &inputs));
     ATR_TRY(atr_session_open(&o->session, NULL, &session));
     ATR_TRY(atr_session_load(&session, atr_options_positional(options, 0)));
-    ATR_TRY(open_output(o, &inputs));
     atr_fit_mode fit = (atr_fit_mode)o->fit;
     if (!atr_options_given(options, "fit"))
         ATR_TRY(atr_fail_prefix(atr_fit_mode_parse(session.info.fit, &fit), "%s",
                                 atr_options_positional(options, 0)));
     ATR_TRY(atr_segmenter_create(&session.info, session.graph, session.params, session.backend, fit, height,
                                  width, &j.segmenter));
+    ATR_TRY(open_output(o, &inputs));
     j.info = &session.info;
     *total = inputs.count;
     ATR_TRY(predict_all(&j, &inputs, failed));

@@ -56,6 +56,11 @@ atr_status atr_segmenter_create(const atr_model_info *info, const atr_graph *gra
     s->params = params;
     s->backend = backend;
     s->fit = fit;
+    if (fit == ATR_RUN_NONE && (height > 0 || width > 0)) {
+        status = atr_fail(ATR_ERR_USAGE, "with --fit none the network runs at each picture's own size: "
+                                         "--size has no meaning");
+        goto done;
+    }
     if (fit != ATR_RUN_NONE) {
         s->height = height > 0 ? height : info->height;
         s->width = width > 0 ? width : info->width;

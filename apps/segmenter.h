@@ -24,7 +24,7 @@ atr_status atr_fit_mode_parse(const char *name, atr_fit_mode *out);
 typedef struct atr_segmenter atr_segmenter;
 
 /* Borrows everything until atr_segmenter_destroy(). `height` and `width`: canvas of letterbox and stretch; 0: the model's own.
- * ATR_ERR_USAGE where neither says a size. */
+ * ATR_ERR_USAGE where neither says a size, or where one is given to ATR_RUN_NONE. */
 atr_status atr_segmenter_create(const atr_model_info *info, const atr_graph *graph, atr_params *params,
                                 atr_backend *backend, atr_fit_mode fit, int64_t height, int64_t width,
                                 atr_segmenter **out);

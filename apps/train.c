@@ -76,8 +76,6 @@ static atr_status evaluate(atr_trainer *trainer, bool *best)
     const atr_evaluate_options options = {
         .split = ATR_SPLIT_VAL,
         .fit = (atr_fit_mode)trainer->options->eval_fit,
-        .height = trainer->config.height,
-        .width = trainer->config.width,
     };
     const double started = atr_seconds();
     atr_scores scores;

@@ -8,17 +8,18 @@
 #include "core/timer.h"
 #include "io/path.h"
 
-/* What a run leaves in its folder. */
-static const char *const files[] = {"config.yaml", "log.jsonl", "last.h5", "last.prev.h5", "best.h5"};
+/* What a run leaves in its folder, and the page that `report` makes of it, which alone is no run. */
+static const char *const files[] = {"config.yaml",  "log.jsonl", "last.h5",
+                                    "last.prev.h5", "best.h5",   "report.html"};
 
-enum { FILES = sizeof files / sizeof files[0] };
+enum { FILES = sizeof files / sizeof files[0], RUN_FILES = FILES - 1 };
 
 static atr_status find_run(const char *folder, bool *found)
 {
     atr_status status = ATR_OK;
 
     *found = false;
-    for (int i = 0; i < FILES; i++) {
+    for (int i = 0; i < RUN_FILES; i++) {
         char *path = NULL;
         ATR_TRY(atr_path_join(folder, files[i], &path));
         *found |= atr_path_exists(path);
@@ -55,9 +56,7 @@ atr_status atr_train_folder_prepare(const atr_train_options *options)
     if (!atr_path_is_folder(options->out))
         return atr_fail(ATR_ERR_IO, "%s: is not a folder", options->out);
     ATR_TRY(find_run(options->out, &found));
-    if (found && options->force)
-        ATR_TRY(remove_run(options->out));
-    else if (found && !options->resume)
+    if (found && !options->force && !options->resume)
         status =
             atr_fail(ATR_ERR_USAGE, "%s holds a run already: --resume goes on with it, --force starts over",
                      options->out);
@@ -91,6 +90,8 @@ atr_status atr_train_folder_open_log(atr_trainer *trainer)
     char *path = NULL;
     atr_status status = ATR_OK;
 
+    if (trainer->options->force)
+        ATR_TRY(remove_run(trainer->options->out));
     ATR_TRY(atr_path_join(trainer->options->out, "config.yaml", &path));
     ATR_TRY(atr_options_write_yaml(trainer->parsed, path));
     ATR_TRY(atr_runlog_open(trainer->options->out, trainer->cursor.global_step, &trainer->log));

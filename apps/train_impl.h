@@ -12,8 +12,7 @@ typedef struct atr_train_cursor {
     int64_t epoch;         /* under way, from 0 */
     int64_t step_in_epoch; /* steps of it that are done; all of them: only its end (evaluation) is missing */
     int64_t global_step;   /* steps done since the start */
-    int64_t optim_steps;
-    double best_score; /* NaN: none yet */
+    double best_score;     /* NaN: none yet */
     int64_t best_epoch;
 } atr_train_cursor;
 
@@ -52,9 +51,10 @@ struct atr_trainer {
 
 /* train_folder.c: the RUN folder. Rank 0 only. */
 
-/* Makes the folder, or sees that it may be used: an existing run needs --resume or --force (which takes its files away). */
+/* Makes the folder, or sees that it may be used: an existing run needs --resume or --force. */
 atr_status atr_train_folder_prepare(const atr_train_options *options);
-/* Writes config.yaml and opens the log. */
+/* Writes config.yaml and opens the log. With --force the old run's files go, not sooner: whatever else could fail has been done,
+ * and the new run may have begun with the old one's weights. */
 atr_status atr_train_folder_open_log(atr_trainer *trainer);
 
 /* train_model.c: the network a run starts from. Collective, agreed. */

@@ -27,6 +27,8 @@ says err "T02" "--class-weights"
 
 # Usage.
 expect 2 "$ATROUS" eval run/best.h5
+expect 2 "$ATROUS" eval run/best.h5 data.h5 --fit none --size 64
+says err "--size has no meaning"
 expect 2 "$ATROUS" eval run/best.h5 data.h5 --split vall
 says err "val"
 expect 1 "$ATROUS" eval none.h5 data.h5

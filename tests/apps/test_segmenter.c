@@ -104,7 +104,7 @@ static void a_picture_of_the_networks_size_needs_no_fitting(void **state)
 
     (void)state;
     for (int fit = 0; fit < 3; fit++) {
-        atr_segmenter *segmenter = segmenter_of((atr_fit_mode)fit, 33, 49);
+        atr_segmenter *segmenter = segmenter_of((atr_fit_mode)fit, 0, 0); /* 33 x 49 */
         s[fit] = subject_make(49, 33);
         run(segmenter, &s[fit]);
         atr_segmenter_destroy(segmenter);
@@ -185,6 +185,9 @@ static void what_cannot_be_run_is_refused(void **state)
     assert_int_equal(atr_segmenter_create(&sizeless, session.graph, session.params, session.backend,
                                           ATR_RUN_STRETCH, 0, 0, &segmenter),
                      ATR_ERR_SHAPE);
+    assert_int_equal(atr_segmenter_create(&session.info, session.graph, session.params, session.backend,
+                                          ATR_RUN_NONE, 33, 33, &segmenter),
+                     ATR_ERR_USAGE);
     segmenter = segmenter_of(ATR_RUN_NONE, 0, 0);
     assert_int_equal(atr_segmenter_logits(segmenter, logits), ATR_ERR_USAGE);
     atr_segmenter_logits_size(segmenter, &height, &width);

@@ -27,7 +27,13 @@ rm -rf run
 expect 0 $train -o run
 expect 2 $train -o run
 says err "--resume" "--force"
-expect 0 $train -o run --force
+expect 1 $train -o run --force --weights none.h5
+expect 1 $train -o run --force --batch 17
+says err "is too small"
+[ -f run/best.h5 ] && [ -f run/log.jsonl ] || fail "--force took the old run away before the new one could begin"
+echo old >run/report.html
+expect 0 $train -o run --force --weights run/best.h5
+[ ! -f run/report.html ] || fail "--force left the old run's report"
 expect 2 $train -o run --resume --batch 8
 says err "batch 4"
 expect 2 $train -o run --resume --output-stride 8

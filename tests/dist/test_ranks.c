@@ -29,7 +29,10 @@ static const parity_case tight = {
     .norm_bias_offset = 2,
 };
 
-enum { STEPS = 10 };
+enum { STEPS = 10, THREADS = 2 };
+
+/* The loss falls from 15 to 6; larger rates diverge, and ranks with them. */
+static const double rate = 3e-6;
 
 /* One way to train on the 12 pictures: all of them here, or this rank's part. */
 typedef struct job {
@@ -37,9 +40,10 @@ typedef struct job {
     atr_plan *plan;
     atr_optim *optim;
     int64_t first, count; /* pictures */
+    bool freeze_norm;
 } job;
 
-static void job_open(job *j, int64_t first, int64_t count)
+static void job_open(job *j, int64_t first, int64_t count, int threads, bool freeze_norm)
 {
     const atr_optim_config config = {
         .kind = ATR_OPTIM_SGD, .momentum = 0.9, .weight_decay = 1e-4, .nesterov = true};
@@ -47,10 +51,11 @@ static void job_open(job *j, int64_t first, int64_t count)
                                       .batch = count,
                                       .height = tight.height,
                                       .width = tight.width,
-                                      .freeze_norm = true,
+                                      .freeze_norm = freeze_norm,
                                       .rewrites = ATR_REWRITE_ALL};
 
-    network_open(&j->net, &tight, "auto", -1);
+    network_open_on(&j->net, &tight, "auto", threads, -1);
+    j->freeze_norm = freeze_norm;
     j->first = first;
     j->count = count;
     must(atr_plan_create(j->net.graph, j->net.params, j->net.backend, &options, &j->plan));
@@ -100,7 +105,7 @@ static double parallel_step(job *j, double lr, int64_t number)
                                    .optim = j->optim,
                                    .reducer = reducer,
                                    .classes = tight.classes,
-                                   .freeze_norm = true};
+                                   .freeze_norm = j->freeze_norm};
     must(atr_parallel_step(&parallel, &batch, ATR_OK, false, number, lr, &result));
     assert_int_equal(result.valid_pixels, (int64_t)j->net.valid);
     assert_false(result.stop);
@@ -122,12 +127,12 @@ static double distance(const float *a, const float *b, int64_t count, double *no
 }
 
 /* This rank's part by the loader's deal. */
-static void open_part(job *j)
+static void open_part(job *j, bool freeze_norm)
 {
     const int64_t size = atr_comm_size(comm), rank = atr_comm_rank(comm);
     const int64_t first = rank * tight.batch / size;
 
-    job_open(j, first, (rank + 1) * tight.batch / size - first);
+    job_open(j, first, (rank + 1) * tight.batch / size - first, THREADS, freeze_norm);
 }
 
 /* Parameters with a gradient too small to be more than rounding are measured against the whole. */
@@ -146,54 +151,107 @@ static double worst_parameter(const atr_params *got, const atr_params *want, dou
     return worst;
 }
 
-/* Rank 0 compares; the others have the same bits, as a test below shows. */
-static void gradient_of_the_first_step_is_that_of_one_rank(void **state)
+/* How far two runs of one training are from each other, relative. */
+typedef struct apart {
+    double gradient, parameter; /* of the first step: all of it, the worst parameter */
+    double loss;                /* the worst of STEPS steps */
+} apart;
+
+static void compare_gradients(const job *got, const job *want, apart *out)
 {
-    job whole, part;
     double norm = 0;
+    const double distant =
+        distance(atr_params_flat_gradients(got->net.params), atr_params_flat_gradients(want->net.params),
+                 atr_params_flat_count(want->net.params), &norm);
+
+    out->gradient = distant / norm;
+    out->parameter = worst_parameter(got->net.params, want->net.params, norm);
+}
+
+/* The same on one rank: losses [STEPS] of the steps by hand. */
+static void plain_losses(job *j, double *losses)
+{
+    for (int step = 0; step < STEPS; step++) {
+        losses[step] = plain_gradient(j);
+        must(atr_optim_step(j->optim, rate, 1.0));
+    }
+}
+
+static double compare_losses(const double *got, const double *want)
+{
+    double worst = 0;
+
+    for (int step = 0; step < STEPS; step++)
+        worst = fmax(worst, fabs(got[step] - want[step]) / want[step]);
+    return worst;
+}
+
+static void check_bounds(const char *what, const apart *a)
+{
+    printf("%s: gradient %.2g apart, worst parameter %.2g, loss of %d steps %.2g\n", what, a->gradient,
+           a->parameter, STEPS, a->loss);
+    assert_true(a->gradient <= 2e-6);
+    assert_true(a->parameter <= 1e-5);
+    assert_true(a->loss <= 1e-4);
+}
+
+/* What the distance between ranks is to be seen beside: rounding alone, by another number of threads on one rank. */
+static void training_on_other_thread_counts_is_the_same(void **state)
+{
+    double want[STEPS], got[STEPS];
+    job base, other;
+    char what[64];
 
     (void)state;
-    open_part(&part);
-    const double got = parallel_step(&part, 0.0, 1); /* rate 0: the gradient stays readable, nothing moves */
+    if (atr_comm_size(comm) > 1)
+        return; /* nothing that ranks would change */
+    for (int threads = 2; threads <= 3; threads++) {
+        apart a;
+        job_open(&base, 0, tight.batch, 1, true);
+        job_open(&other, 0, tight.batch, threads, true);
+        plain_gradient(&base);
+        plain_gradient(&other);
+        compare_gradients(&other, &base, &a);
+        plain_losses(&base, want);
+        plain_losses(&other, got);
+        a.loss = compare_losses(got, want);
+        job_close(&other);
+        job_close(&base);
+        snprintf(what, sizeof what, "%d threads against one", threads);
+        check_bounds(what, &a);
+    }
+}
+
+/* Rank 0 compares; the others have the same bits, as a test below shows. */
+static void training_is_that_of_one_rank(void **state)
+{
+    double got[STEPS], want[STEPS];
+    job whole, part;
+    apart a;
+    char what[64];
+
+    (void)state;
+    open_part(&part, true);
+    parallel_step(&part, 0.0, 1); /* rate 0: the gradient stays readable, nothing moves */
     if (atr_comm_rank(comm) == 0) {
-        job_open(&whole, 0, tight.batch);
-        const double loss = plain_gradient(&whole);
-        const double apart =
-            distance(atr_params_flat_gradients(part.net.params), atr_params_flat_gradients(whole.net.params),
-                     atr_params_flat_count(whole.net.params), &norm);
-        const double worst = worst_parameter(part.net.params, whole.net.params, norm);
-        printf("%d ranks: gradient %.2g apart, worst parameter %.2g\n", atr_comm_size(comm), apart / norm,
-               worst);
-        assert_true(fabs(got - loss) <= 1e-5 * loss);
-        assert_true(apart <= 2e-6 * norm);
-        assert_true(worst <= 1e-5);
+        job_open(&whole, 0, tight.batch, THREADS, true);
+        plain_gradient(&whole);
+        compare_gradients(&part, &whole, &a);
         job_close(&whole);
     }
     job_close(&part);
-}
-
-static void losses_of_ten_steps_are_those_of_one_rank(void **state)
-{
-    const double lr = 3e-6; /* the loss falls from 15 to 6; larger rates diverge, and ranks with them */
-    double got[STEPS];
-    job whole, part;
-
-    (void)state;
-    open_part(&part);
+    open_part(&part, true);
     for (int step = 0; step < STEPS; step++)
-        got[step] = parallel_step(&part, lr, step + 1);
+        got[step] = parallel_step(&part, rate, step + 1);
     job_close(&part);
     if (atr_comm_rank(comm) != 0)
         return;
-    job_open(&whole, 0, tight.batch);
-    for (int step = 0; step < STEPS; step++) {
-        const double loss = plain_gradient(&whole);
-        must(atr_optim_step(whole.optim, lr, 1.0));
-        if (fabs(got[step] - loss) > 1e-4 * loss)
-            fail_msg("step %d: loss %.8g on %d ranks, %.8g on one", step + 1, got[step], atr_comm_size(comm),
-                     loss);
-    }
+    job_open(&whole, 0, tight.batch, THREADS, true);
+    plain_losses(&whole, want);
     job_close(&whole);
+    a.loss = compare_losses(got, want);
+    snprintf(what, sizeof what, "%d ranks against one", atr_comm_size(comm));
+    check_bounds(what, &a);
 }
 
 static void parameters_stay_bit_equal_on_all_ranks(void **state)
@@ -201,7 +259,7 @@ static void parameters_stay_bit_equal_on_all_ranks(void **state)
     job part;
 
     (void)state;
-    open_part(&part);
+    open_part(&part, true);
     for (int step = 1; step <= 3; step++)
         parallel_step(&part, 1e-4, step);
     const size_t bytes = (size_t)atr_params_flat_count(part.net.params) * sizeof(float);
@@ -213,13 +271,36 @@ static void parameters_stay_bit_equal_on_all_ranks(void **state)
     job_close(&part);
 }
 
+/* Each rank's norms see its own pictures; what evaluation and checkpoints get is the mean of all ranks. */
+static void running_statistics_are_averaged_over_ranks(void **state)
+{
+    job part, alone;
+    const float size = (float)atr_comm_size(comm);
+
+    (void)state;
+    open_part(&part, false);
+    open_part(&alone, false);
+    const int64_t count = atr_params_buffer_count(part.net.params);
+    float *const got = atr_params_flat_buffers(part.net.params), *const want = atr_params_flat_buffers(
+                                                                     alone.net.params);
+    parallel_step(&part, 1e-4, 1);
+    must(atr_plan_forward(alone.plan, alone.net.images + alone.first * tight.height * tight.width * 3));
+    must(atr_comm_sum_f32(comm, want, count));
+    for (int64_t i = 0; i < count; i++)
+        if (fabsf(got[i] - want[i] / size) > 1e-6f * fabsf(got[i]))
+            fail_msg("running statistic %lld is %.9g, the mean over ranks %.9g", (long long)i, (double)got[i],
+                     (double)(want[i] / size));
+    job_close(&alone);
+    job_close(&part);
+}
+
 static void a_step_is_bit_equal_when_repeated(void **state)
 {
     job first, second;
 
     (void)state;
-    open_part(&first);
-    open_part(&second);
+    open_part(&first, true);
+    open_part(&second, true);
     for (int step = 1; step <= 2; step++) {
         parallel_step(&first, 1e-4, step);
         parallel_step(&second, 1e-4, step);
@@ -242,7 +323,7 @@ static void a_step_that_is_not_finite_stops_all_ranks_with_T01(void **state)
     char want[128];
 
     (void)state;
-    open_part(&part);
+    open_part(&part, true);
     if (atr_comm_rank(comm) == last)
         part.net.images[part.first * tight.height * tight.width * 3] = NAN;
     must(atr_reducer_create(comm, part.net.params, &reducer));
@@ -268,9 +349,10 @@ static void a_step_that_is_not_finite_stops_all_ranks_with_T01(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradient_of_the_first_step_is_that_of_one_rank),
-        cmocka_unit_test(losses_of_ten_steps_are_those_of_one_rank),
+        cmocka_unit_test(training_is_that_of_one_rank),
+        cmocka_unit_test(training_on_other_thread_counts_is_the_same),
         cmocka_unit_test(parameters_stay_bit_equal_on_all_ranks),
+        cmocka_unit_test(running_statistics_are_averaged_over_ranks),
         cmocka_unit_test(a_step_is_bit_equal_when_repeated),
         cmocka_unit_test(a_step_that_is_not_finite_stops_all_ranks_with_T01),
     };

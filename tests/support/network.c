@@ -24,7 +24,7 @@ static void set_momentum(atr_graph *graph, double momentum)
     }
 }
 
-void network_open(network *net, const parity_case *c, const char *backend, double momentum)
+void network_open_on(network *net, const parity_case *c, const char *backend, int threads, double momentum)
 {
     atr_model_config config = atr_model_config_default();
 
@@ -35,7 +35,7 @@ void network_open(network *net, const parity_case *c, const char *backend, doubl
     config.classes = c->classes;
     config.output_stride = c->output_stride;
     config.dropout[0] = config.dropout[1] = 0;
-    must(atr_backend_open(backend, 2, &net->backend));
+    must(atr_backend_open(backend, threads, &net->backend));
     must(atr_model_build(&config, &net->graph));
     if (momentum >= 0)
         set_momentum(net->graph, momentum);
@@ -46,6 +46,11 @@ void network_open(network *net, const parity_case *c, const char *backend, doubl
     net->labels = parity_labels(c);
     for (int64_t i = 0; i < c->batch * c->height * c->width; i++)
         net->valid += net->labels[i] < c->classes;
+}
+
+void network_open(network *net, const parity_case *c, const char *backend, double momentum)
+{
+    network_open_on(net, c, backend, 2, momentum);
 }
 
 void network_close(network *net)

@@ -20,6 +20,8 @@ typedef struct network {
 void must(atr_status status);
 /* `momentum`: of every batch norm, negative: the model's own. Dropout is off. */
 void network_open(network *net, const parity_case *c, const char *backend, double momentum);
+/* The same with a number of threads; `network_open` takes 2. */
+void network_open_on(network *net, const parity_case *c, const char *backend, int threads, double momentum);
 void network_close(network *net);
 atr_plan *network_plan(const network *net, atr_mode mode, int rewrites, bool keep_taps);
 /* Enlarged logits of the whole batch, [N,K,H,W], to be freed with atr_free. */

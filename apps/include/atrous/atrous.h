@@ -42,7 +42,9 @@ typedef enum atrous_fit {
 typedef struct atrous_settings {
     int threads; /* 0: as many as CPUs were given to this process */
     atrous_fit fit;
-    int height, width; /* network's input size for letterbox and stretch; 0: the model's */
+    int height,
+        width; /* network's input size for letterbox and stretch; 0: the model's. 0 where the network runs at the
+                        * picture's own size */
 } atrous_settings;
 
 /* 8-bit RGB, row by row, no padding between rows: pixels[(y * width + x) * 3 + channel]. Borrowed during the call. */
