@@ -63,7 +63,7 @@ static void defaults_are_those_of_the_reference(void **state)
                 p.config.optim.weight_decay == 1e-4);
     assert_true(near(p.config.schedule.lr, 7e-3 * 8 / 16) && near(p.config.schedule.min_lr, 7e-5 * 8 / 16));
     assert_true(p.config.dropout[0] == 0.5 && p.config.dropout[1] == 0.1);
-    assert_int_equal(p.config.class_weight_count, 0);
+    assert_int_equal(p.config.loss.class_weight_count, 0);
     atr_augment reference;
     atr_augment_defaults(&reference);
     assert_memory_equal(reference.value, p.config.augment.value, sizeof reference.value);

@@ -36,8 +36,12 @@ typedef struct job {
     network net;
     atr_plan *plan;
     atr_optim *optim;
+    atr_loss *loss;
     int64_t first, count; /* pictures */
 } job;
+
+/* What the next jobs train on. */
+static const char *loss_terms = "ce";
 
 static void job_open(job *j, int64_t first, int64_t count)
 {
@@ -50,7 +54,12 @@ static void job_open(job *j, int64_t first, int64_t count)
                                       .freeze_norm = true,
                                       .rewrites = ATR_REWRITE_ALL};
 
+    atr_loss_config loss;
+
     network_open(&j->net, &tight, "auto", -1);
+    atr_loss_defaults(&loss);
+    must(atr_loss_parse(loss_terms, &loss));
+    must(atr_loss_create(&loss, tight.classes, &j->loss));
     j->first = first;
     j->count = count;
     must(atr_plan_create(j->net.graph, j->net.params, j->net.backend, &options, &j->plan));
@@ -59,6 +68,7 @@ static void job_open(job *j, int64_t first, int64_t count)
 
 static void job_close(job *j)
 {
+    atr_loss_destroy(j->loss);
     atr_optim_destroy(j->optim);
     atr_plan_destroy(j->plan);
     network_close(&j->net);
@@ -67,15 +77,22 @@ static void job_close(job *j)
 /* The oracle: the step by hand, without dist. The gradient stays in the params; no update. */
 static double plain_gradient(job *j)
 {
+    int64_t pixels[256] = {0};
     double loss = 0;
 
+    for (int64_t i = 0; i < tight.batch * tight.height * tight.width; i++)
+        pixels[j->net.labels[i]]++;
+    atr_loss_begin(j->loss, pixels, pixels[255], 1);
     must(atr_plan_forward(j->plan, j->net.images));
-    must(atr_plan_cross_entropy(j->plan, j->net.labels, NULL, j->net.valid, &loss));
+    if (atr_loss_needs_sums(j->loss))
+        must(atr_plan_loss_sums(j->plan, j->net.labels, j->loss));
+    atr_loss_settle(j->loss);
+    must(atr_plan_loss(j->plan, j->net.labels, j->loss, &loss));
     must(atr_plan_backward(j->plan, NULL, NULL));
-    return loss;
+    return loss + atr_loss_known(j->loss);
 }
 
-static double parallel_step(job *j, double lr, int64_t number)
+static atr_parallel_result parallel_step(job *j, double lr, int64_t number)
 {
     static const uint64_t keys[12];
     int64_t samples[12];
@@ -100,12 +117,13 @@ static double parallel_step(job *j, double lr, int64_t number)
                                    .optim = j->optim,
                                    .reducer = reducer,
                                    .classes = tight.classes,
+                                   .loss = j->loss,
                                    .freeze_norm = true};
     must(atr_parallel_step(&parallel, &batch, ATR_OK, false, number, lr, &result));
     assert_int_equal(result.valid_pixels, (int64_t)j->net.valid);
     assert_false(result.stop);
     atr_reducer_destroy(reducer);
-    return result.loss;
+    return result;
 }
 
 static double distance(const float *a, const float *b, int64_t count, double *norm)
@@ -147,14 +165,15 @@ static double worst_parameter(const atr_params *got, const atr_params *want, dou
 }
 
 /* Rank 0 compares; the others have the same bits, as a test below shows. */
-static void gradient_of_the_first_step_is_that_of_one_rank(void **state)
+static void compare_first_step(void)
 {
     job whole, part;
     double norm = 0;
 
-    (void)state;
     open_part(&part);
-    const double got = parallel_step(&part, 0.0, 1); /* rate 0: the gradient stays readable, nothing moves */
+    const atr_parallel_result result =
+        parallel_step(&part, 0.0, 1); /* rate 0: the gradient stays readable, nothing moves */
+    const double got = result.loss;
     if (atr_comm_rank(comm) == 0) {
         job_open(&whole, 0, tight.batch);
         const double loss = plain_gradient(&whole);
@@ -162,14 +181,34 @@ static void gradient_of_the_first_step_is_that_of_one_rank(void **state)
             distance(atr_params_flat_gradients(part.net.params), atr_params_flat_gradients(whole.net.params),
                      atr_params_flat_count(whole.net.params), &norm);
         const double worst = worst_parameter(part.net.params, whole.net.params, norm);
-        printf("%d ranks: gradient %.2g apart, worst parameter %.2g\n", atr_comm_size(comm), apart / norm,
-               worst);
+        printf("%d ranks, %s: gradient %.2g apart, worst parameter %.2g, f-score %.4f\n", atr_comm_size(comm),
+               loss_terms, apart / norm, worst, result.f_score);
+        assert_true(result.f_score == atr_loss_f_score(whole.loss));
         assert_true(fabs(got - loss) <= 1e-5 * loss);
         assert_true(apart <= 2e-6 * norm);
         assert_true(worst <= 1e-5);
         job_close(&whole);
     }
     job_close(&part);
+}
+
+static void gradient_of_the_first_step_is_that_of_one_rank(void **state)
+{
+    (void)state;
+    compare_first_step();
+}
+
+/* Their gradients need sums over all ranks' pixels first. */
+static void gradients_of_all_losses_are_those_of_one_rank(void **state)
+{
+    static const char *const losses[] = {"focal", "dice", "ce+dice", "focal+0.5*dice", "ohem", "ce+lovasz"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof losses / sizeof losses[0]; i++) {
+        loss_terms = losses[i];
+        compare_first_step();
+    }
+    loss_terms = "ce";
 }
 
 static void losses_of_ten_steps_are_those_of_one_rank(void **state)
@@ -181,7 +220,7 @@ static void losses_of_ten_steps_are_those_of_one_rank(void **state)
     (void)state;
     open_part(&part);
     for (int step = 0; step < STEPS; step++)
-        got[step] = parallel_step(&part, lr, step + 1);
+        got[step] = parallel_step(&part, lr, step + 1).loss;
     job_close(&part);
     if (atr_comm_rank(comm) != 0)
         return;
@@ -246,8 +285,8 @@ static void a_step_that_is_not_finite_stops_all_ranks_with_T01(void **state)
     if (atr_comm_rank(comm) == last)
         part.net.images[part.first * tight.height * tight.width * 3] = NAN;
     must(atr_reducer_create(comm, part.net.params, &reducer));
-    const atr_parallel parallel = {
-        comm, part.net.backend, part.net.params, part.plan, part.optim, reducer, tight.classes, NULL, true};
+    const atr_parallel parallel = {comm,    part.net.backend, part.net.params, part.plan, part.optim,
+                                   reducer, tight.classes,    part.loss,       true};
     const atr_parallel_batch batch = {part.count,
                                       tight.height,
                                       tight.width,
@@ -269,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradient_of_the_first_step_is_that_of_one_rank),
+        cmocka_unit_test(gradients_of_all_losses_are_those_of_one_rank),
         cmocka_unit_test(losses_of_ten_steps_are_those_of_one_rank),
         cmocka_unit_test(parameters_stay_bit_equal_on_all_ranks),
         cmocka_unit_test(a_step_is_bit_equal_when_repeated),
