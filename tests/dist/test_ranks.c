@@ -201,7 +201,7 @@ static void gradient_of_the_first_step_is_that_of_one_rank(void **state)
 /* Their gradients need sums over all ranks' pixels first. */
 static void gradients_of_all_losses_are_those_of_one_rank(void **state)
 {
-    static const char *const losses[] = {"focal", "dice", "ce+dice", "focal+0.5*dice", "ohem", "ce+lovasz"};
+    static const char *const losses[] = {"focal+0.5*dice", "ohem", "ce+lovasz"};
 
     (void)state;
     for (size_t i = 0; i < sizeof losses / sizeof losses[0]; i++) {
