@@ -11,7 +11,7 @@
 
 typedef struct sample_options {
     int64_t count, width, height, seed;
-    double val_share;
+    double val_share, rare;
     bool force;
 } sample_options;
 
@@ -48,6 +48,16 @@ static const atr_option rows[] = {{.name = "count",
                                    .most = 0.9,
                                    .argument = "SHARE",
                                    .help = "share of the pictures listed in val.txt instead of train.txt"},
+                                  {.name = "rare",
+                                   .kind = ATR_OPTION_REAL,
+                                   .offset = offsetof(sample_options, rare),
+                                   .value = "0",
+                                   .least = 0,
+                                   .most = 0.05,
+                                   .argument = "SHARE",
+                                   .help =
+                                       "a sixth class, small dots in every third picture, with this share of "
+                                       "all pixels, such as 0.003; 0: none"},
                                   {.name = "seed",
                                    .kind = ATR_OPTION_INT,
                                    .offset = offsetof(sample_options, seed),
@@ -119,7 +129,7 @@ static atr_status draw_one(const char *dir, const sample_options *o, int64_t ind
     void *bytes = NULL;
     size_t size = 0;
 
-    ATR_TRY(atr_shapes_draw((uint64_t)o->seed, index, o->width, o->height, &picture, &ids));
+    ATR_TRY(atr_shapes_draw((uint64_t)o->seed, index, o->width, o->height, o->rare, &picture, &ids));
     ATR_TRY(atr_jpeg_encode(&picture, 92, &bytes, &size));
     ATR_TRY(write_numbered(dir, "JPEGImages", index, "jpg", bytes, size));
     atr_free(bytes);
@@ -152,12 +162,18 @@ done:
     return status;
 }
 
-static atr_status write_classes(const char *dir)
+/* Classes of the set: the last one where it is asked for. */
+static int class_count(const sample_options *o)
+{
+    return o->rare > 0 ? ATR_SHAPE_CLASSES : ATR_SHAPE_DOT;
+}
+
+static atr_status write_classes(const char *dir, int count)
 {
     atr_status status = ATR_OK;
     char *path = NULL, text[128] = "";
 
-    for (int i = 0; i < ATR_SHAPE_CLASSES; i++) {
+    for (int i = 0; i < count; i++) {
         strncat(text, atr_shape_names[i], sizeof text - strlen(text) - 1);
         strncat(text, "\n", sizeof text - strlen(text) - 1);
     }
@@ -181,11 +197,11 @@ static atr_status sample(const char *dir, const sample_options *o)
         ATR_TRY(draw_one(dir, o, i, (const uint8_t(*)[3])palette));
     ATR_TRY(write_list(dir, "train", 0, o->count - val));
     ATR_TRY(write_list(dir, "val", o->count - val, o->count));
-    ATR_TRY(write_classes(dir));
+    ATR_TRY(write_classes(dir, class_count(o)));
     printf("%s: %lld pictures of %lldx%lld pixels, %lld of them for validation, %d classes (classes.txt)\n"
            "Next: atrous pack %s -o DATA.h5 --classes %s/classes.txt\n",
            dir, (long long)o->count, (long long)o->width, (long long)o->height, (long long)val,
-           ATR_SHAPE_CLASSES, dir, dir);
+           class_count(o), dir, dir);
 done:
     return status;
 }

@@ -1,5 +1,4 @@
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "apps/evaluate.h"
@@ -21,54 +20,24 @@ int64_t atr_only_class(const atr_scores *scores)
     return predicted == 1 && true_classes > 1 ? only : -1;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* Median frequency weights (Eigen & Fergus, ICCV 2015) of the train split as an option's text: a class's frequency is its
- * share of the pixels of the images that show it. */
-static void suggest_weights(const atr_dataset *dataset, atr_text *out)
-{
-    const atr_dataset_stats *const stats = atr_dataset_statistics(dataset);
-    const int64_t classes = atr_dataset_classes(dataset)->count;
-    double frequency[256], sorted[256];
-    int64_t present = 0;
-
-    for (int64_t k = 0; k < classes; k++) {
-        const double area = (double)stats->area[ATR_SPLIT_TRAIN][k];
-        frequency[k] = area > 0 ? (double)stats->pixels[ATR_SPLIT_TRAIN][k] / area : 0;
-        if (frequency[k] > 0)
-            sorted[present++] = frequency[k];
-    }
-    qsort(sorted, (size_t)present, sizeof *sorted, by_value);
-    for (int64_t k = 0; k < classes; k++)
-        atr_text_append(out, "%s%.3g", k > 0 ? "," : "",
-                        frequency[k] > 0 ? sorted[present / 2] / frequency[k] : 1.0);
-}
-
 void atr_warn_only_class(const atr_scores *scores, const atr_dataset *dataset, atr_split split)
 {
     const int64_t only = atr_only_class(scores);
     const int64_t *const pixels = atr_dataset_statistics(dataset)->pixels[ATR_SPLIT_TRAIN];
     int64_t all = 0;
-    atr_text weights = {0};
 
     if (only < 0)
         return;
     for (int64_t k = 0; k < scores->classes; k++)
         all += pixels[k];
-    suggest_weights(dataset, &weights);
     atr_log(ATR_LOG_WARN,
             "T02: the network predicts one class only ('%s', 100 %% of %s pixels; accuracy %.1f, mIoU %.1f). "
             "The other classes "
-            "are %.3g %% of train pixels. Early in training that passes; if it stays, try --class-weights %s",
+            "are %.3g %% of train pixels. Early in training that passes; if it stays, try --class-weights "
+            "median or "
+            "--loss ce+dice.",
             atr_dataset_classes(dataset)->names[only], atr_split_name(split), 100 * scores->pixel_accuracy,
-            100 * scores->miou, all > 0 ? 100.0 * (double)(all - pixels[only]) / (double)all : 0.0,
-            weights.status == ATR_OK ? weights.bytes : "");
-    atr_free(weights.bytes);
+            100 * scores->miou, all > 0 ? 100.0 * (double)(all - pixels[only]) / (double)all : 0.0);
 }
 
 static void reals(atr_text *text, const char *name, const double *values, int64_t count)

@@ -160,6 +160,7 @@ atr_status atr_runlog_step(atr_runlog *log, const atr_log_step *record)
     member(&text, "loss", record->loss);
     member(&text, "lr", record->lr);
     member(&text, "images_per_s", round(record->images_per_s * 1e3) / 1e3);
+    member(&text, "f_score", record->f_score);
     member(&text, "gradient_norm", record->gradient_norm);
     member(&text, "load_s", round(record->load_s * 1e6) / 1e6);
     member(&text, "step_s", round(record->step_s * 1e6) / 1e6);

@@ -25,6 +25,7 @@ void atr_runlog_close(atr_runlog *log);
 typedef struct atr_log_step {
     int64_t epoch, step; /* counted from 1 */
     double loss, lr, images_per_s;
+    double f_score; /* NaN where no pixel has a class */
     double gradient_norm;
     double load_s, step_s; /* waiting for samples, computing */
 } atr_log_step;

@@ -6,9 +6,10 @@
 
 #include "core/rng.h"
 
-const char *const atr_shape_names[ATR_SHAPE_CLASSES] = {"background", "disc", "box", "triangle", "ring"};
+const char *const atr_shape_names[ATR_SHAPE_CLASSES] = {"background", "disc", "box",
+                                                        "triangle",   "ring", "dot"};
 
-enum { MOST_SHAPES = 3 };
+enum { MOST_SHAPES = 3, DOT_PERIOD = 3 };
 static const double pi = 3.14159265358979323846;
 
 typedef struct shape {
@@ -48,8 +49,8 @@ static double distance_ring(double x, double y)
     return fabs(hypot(x, y) - 0.72) - 0.28;
 }
 
-static double (*const distances[ATR_SHAPE_CLASSES])(double x, double y) = {NULL, distance_disc, distance_box,
-                                                                           distance_triangle, distance_ring};
+static double (*const distances[ATR_SHAPE_CLASSES])(double x, double y) = {
+    NULL, distance_disc, distance_box, distance_triangle, distance_ring, distance_disc};
 
 /* Hue in turns, saturation and value in 0..1 (Smith, SIGGRAPH 1978) to RGB in 0..255. */
 static void hsv(double h, double s, double v, double rgb[3])
@@ -64,8 +65,7 @@ static shape random_shape(dice *d, int64_t width, int64_t height)
 {
     const double size = (double)(width < height ? width : height);
     const double angle = between(d, 0, 2 * pi);
-    shape s = {
-        .kind = 1 + (int)between(d, 0, ATR_SHAPE_CLASSES - 1), .cosine = cos(angle), .sine = sin(angle)};
+    shape s = {.kind = 1 + (int)between(d, 0, ATR_SHAPE_DOT - 1), .cosine = cos(angle), .sine = sin(angle)};
 
     s.radius = between(d, 0.18, 0.34) * size;
     s.x = between(d, 0.1, 0.9) * (double)width;
@@ -74,6 +74,18 @@ static shape random_shape(dice *d, int64_t width, int64_t height)
     hsv(fmod(0.22 * s.kind + between(d, -0.07, 0.07) + 1, 1), between(d, 0.45, 1), between(d, 0.55, 1),
         s.colour);
     s.shade = between(d, 0, 0.35);
+    return s;
+}
+
+/* A small disc that lies whole inside the picture, of a hue between those of the others. */
+static shape random_dot(dice *d, int64_t width, int64_t height, double rare)
+{
+    shape s = {.kind = ATR_SHAPE_DOT, .cosine = 1, .sine = 0};
+
+    s.radius = sqrt(DOT_PERIOD * rare * (double)width * (double)height / pi);
+    s.x = between(d, s.radius, (double)width - s.radius);
+    s.y = between(d, s.radius, (double)height - s.radius);
+    hsv(between(d, 0.02, 0.08), between(d, 0.7, 1), between(d, 0.7, 1), s.colour);
     return s;
 }
 
@@ -121,8 +133,8 @@ static void paint_background(dice *d, const atr_image *picture)
         }
 }
 
-atr_status atr_shapes_draw(uint64_t seed, int64_t index, int64_t width, int64_t height, atr_image *picture,
-                           uint8_t **ids)
+atr_status atr_shapes_draw(uint64_t seed, int64_t index, int64_t width, int64_t height, double rare,
+                           atr_image *picture, uint8_t **ids)
 {
     atr_status status = ATR_OK;
     dice d = {atr_rng_key(seed, ATR_RNG_SAMPLE, (uint64_t)index, 0), 0};
@@ -138,6 +150,10 @@ atr_status atr_shapes_draw(uint64_t seed, int64_t index, int64_t width, int64_t 
     const int count = 1 + (int)between(&d, 0, MOST_SHAPES);
     for (int i = 0; i < count; i++) {
         const shape s = random_shape(&d, width, height);
+        paint(&s, picture, *ids);
+    }
+    if (rare > 0 && index % DOT_PERIOD == 0) {
+        const shape s = random_dot(&d, width, height, rare);
         paint(&s, picture, *ids);
     }
 done:

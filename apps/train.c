@@ -14,6 +14,7 @@ static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *resu
         .epoch = trainer->cursor.epoch + 1,
         .step = trainer->cursor.global_step,
         .loss = result->loss,
+        .f_score = result->f_score,
         .lr = lr,
         .images_per_s = seconds > 0 ? (double)trainer->options->batch / seconds : 0,
         .gradient_norm = result->gradient_norm,
@@ -24,6 +25,7 @@ static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *resu
     trainer->step_ended = now;
     trainer->waited = waited;
     trainer->epoch_loss += result->loss;
+    trainer->epoch_score += isnan(result->f_score) ? 0 : result->f_score;
     trainer->epoch_steps++;
     atr_train_show_step(trainer, &record);
     return atr_runlog_step(trainer->log, &record);
@@ -157,7 +159,7 @@ done:
 
 static void start_clock(atr_trainer *trainer)
 {
-    trainer->epoch_loss = 0;
+    trainer->epoch_loss = trainer->epoch_score = 0;
     trainer->epoch_steps = 0;
     trainer->epoch_started = trainer->step_ended = atr_seconds();
     trainer->waited = atr_loader_waited(trainer->loader);

@@ -30,6 +30,7 @@ struct atr_trainer {
     atr_loader *loader;
     atr_plan *plan;
     atr_optim *optim;
+    atr_loss *loss;
     atr_reducer *reducer;
     atr_parallel parallel; /* of the above */
     atr_confusion confusion;
@@ -41,7 +42,7 @@ struct atr_trainer {
 
     /* Rank 0. */
     atr_runlog *log;
-    double epoch_loss; /* sum over the steps of this epoch that this process did */
+    double epoch_loss, epoch_score; /* sums over the steps of this epoch that this process did */
     int64_t epoch_steps;
     double epoch_started;
     double step_ended; /* atr_seconds(), to tell the rate */

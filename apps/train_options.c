@@ -88,13 +88,10 @@ static const atr_option rows[] = {
     {.name = "weight-decay", .kind = ATR_OPTION_REAL, FIELD(weight_decay), .value = "1e-4", .least = 0,
      .most = 1e3,
      .help = "L2 term on all parameters; 0 is better for Adam"},
-    {.name = "class-weights", .kind = ATR_OPTION_LIST, FIELD(class_weights), .least = 0, .most = 1e6,
-     .argument = "W,...",
-     .help = "weight of each class in the loss; all 1 unless given"},
     {.name = "seed", .kind = ATR_OPTION_INT, FIELD(seed), .value = "11", .least = 0, .most = MANY,
      .help = "of weights, shuffling, augmentation, dropout"},
     {.name = "compat", .kind = ATR_OPTION_CHOICE, FIELD(compat), .value = "none", .choices = compats,
-     .help = "reference: padding is class 0 as in the reference, not ignored"},
+     .help = "reference: padding is class 0, and losses count ignored pixels, as in the reference"},
     {.name = "loader-threads", .kind = ATR_OPTION_INT, FIELD(loader_threads), .value = "0", .least = 0,
      .most = 256,
      .help = "threads that prepare samples, in the gaps that training leaves; 0: by the CPUs given"},
@@ -153,6 +150,7 @@ atr_status atr_train_table_add(const atr_train_table *table, atr_options *option
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_options_add(options, rows, target));
+    ATR_TRY(atr_options_add(options, atr_loss_rows, &target->loss));
     ATR_TRY(atr_options_add(options, table->augment, target));
     ATR_TRY(atr_options_add(options, atr_session_rows, &target->session));
 
@@ -219,24 +217,6 @@ static atr_status read_dropout(const atr_train_options *options, double *out)
     return ATR_OK;
 }
 
-static atr_status read_class_weights(const atr_train_options *options, atr_train_config *out)
-{
-    double weights[ATR_CLASSES_MAX] = {0};
-    double sum = 0;
-    const atr_status status = numbers("class-weights", &options->class_weights, ATR_CLASSES_MAX, weights);
-
-    if (status != ATR_OK)
-        return status;
-    out->class_weight_count = options->class_weights.count;
-    for (int64_t k = 0; k < out->class_weight_count; k++) {
-        out->class_weights[k] = (float)weights[k];
-        sum += weights[k];
-    }
-    if (out->class_weight_count > 0 && sum <= 0)
-        return atr_fail(ATR_ERR_USAGE, "--class-weights: all are 0, so there would be nothing to learn");
-    return ATR_OK;
-}
-
 static atr_status read_rates(const atr_options *parsed, const atr_train_options *options,
                              atr_train_config *out)
 {
@@ -271,7 +251,8 @@ atr_status atr_train_config_from(const atr_options *parsed, const atr_train_opti
                         (long long)options->output_stride);
     ATR_TRY(atr_size_parse(options->size, &out->height, &out->width));
     ATR_TRY(read_dropout(options, out->dropout));
-    ATR_TRY(read_class_weights(options, out));
+    ATR_TRY(
+        atr_loss_config_from(parsed, &options->loss, options->compat == ATR_COMPAT_REFERENCE, &out->loss));
     ATR_TRY(read_rates(parsed, options, out));
     ATR_TRY(read_augment(options, &out->augment));
     out->padding = options->compat == ATR_COMPAT_REFERENCE ? 0 : 255;

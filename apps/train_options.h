@@ -1,6 +1,7 @@
 #ifndef ATR_APPS_TRAIN_OPTIONS_H
 #define ATR_APPS_TRAIN_OPTIONS_H
 
+#include "apps/loss_options.h"
 #include "apps/segmenter.h"
 #include "apps/session.h"
 #include "dnn/optim.h"
@@ -19,8 +20,9 @@ typedef struct atr_train_options {
     int64_t eval_period, save_period, log_interval, loader_threads;
     double lr, min_lr, momentum, weight_decay, init_gain;
     int optimizer, schedule, init, compat, eval_fit;
-    atr_list class_weights, dropout;
+    atr_list dropout;
     atr_list augment[ATR_AUGMENT_KINDS];
+    atr_loss_options loss;
     atr_session_options session;
 } atr_train_options;
 
@@ -28,8 +30,7 @@ typedef struct atr_train_options {
 typedef struct atr_train_config {
     int64_t height, width;
     double dropout[2];
-    int64_t class_weight_count; /* 0: all 1 */
-    float class_weights[ATR_CLASSES_MAX];
+    atr_loss_config loss; /* class weights come with the data set: atr_loss_weigh() */
     atr_optim_config optim;
     atr_schedule schedule; /* after scaling by the batch size */
     atr_augment augment;

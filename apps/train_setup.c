@@ -9,12 +9,6 @@
 /* Options against the data set. */
 static atr_status check_data(const atr_trainer *trainer)
 {
-    const int64_t classes = atr_dataset_classes(trainer->dataset)->count;
-    const int64_t weights = trainer->config.class_weight_count;
-
-    if (weights > 0 && weights != classes)
-        return atr_fail(ATR_ERR_USAGE, "--class-weights: %lld numbers for %lld classes", (long long)weights,
-                        (long long)classes);
     if (trainer->options->batch < atr_comm_size(trainer->comm))
         return atr_fail(
             ATR_ERR_USAGE,
@@ -31,6 +25,7 @@ static atr_status open_inputs(atr_trainer *trainer)
     ATR_TRY(atr_train_config_from(trainer->parsed, trainer->options, &trainer->config));
     ATR_TRY(atr_dataset_open(trainer->data, &trainer->dataset));
     ATR_TRY(check_data(trainer));
+    ATR_TRY(atr_loss_weigh(&trainer->options->loss, trainer->dataset, &trainer->config.loss));
     ATR_TRY(atr_options_yaml(trainer->parsed, &trainer->config_text));
     if (trainer->root)
         ATR_TRY(atr_train_folder_prepare(trainer->options));
@@ -106,6 +101,7 @@ static atr_status compile(atr_trainer *trainer)
 
     ATR_TRY(atr_plan_create(session->graph, session->params, session->backend, &options, &trainer->plan));
     ATR_TRY(atr_optim_create(&trainer->config.optim, session->params, session->backend, &trainer->optim));
+    ATR_TRY(atr_loss_create(&trainer->config.loss, session->info.classes, &trainer->loss));
     ATR_TRY(atr_reducer_create(trainer->comm, session->params, &trainer->reducer));
     ATR_TRY(atr_confusion_init(session->info.classes, &trainer->confusion));
     trainer->parallel = (atr_parallel){
@@ -116,7 +112,7 @@ static atr_status compile(atr_trainer *trainer)
         .optim = trainer->optim,
         .reducer = trainer->reducer,
         .classes = session->info.classes,
-        .class_weights = trainer->config.class_weight_count > 0 ? trainer->config.class_weights : NULL,
+        .loss = trainer->loss,
         .freeze_norm = trainer->options->freeze_norm,
     };
 
@@ -192,6 +188,7 @@ void atr_trainer_destroy(atr_trainer *trainer)
     atr_loader_destroy(trainer->loader);
     atr_reducer_destroy(trainer->reducer);
     atr_optim_destroy(trainer->optim);
+    atr_loss_destroy(trainer->loss);
     atr_plan_destroy(trainer->plan);
     atr_confusion_free(&trainer->confusion);
     atr_session_close(&trainer->session);

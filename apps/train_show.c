@@ -61,6 +61,17 @@ static void show_schedule(const atr_trainer *trainer)
         options->fit_lr ? " (scaled to the batch)" : "");
 }
 
+static void show_loss(const atr_trainer *trainer)
+{
+    char *text = NULL;
+
+    if (!trainer->root)
+        return;
+    if (atr_loss_describe(&trainer->options->loss, &trainer->config.loss, trainer->dataset, &text) == ATR_OK)
+        atr_train_say(trainer, "%s", text);
+    atr_free(text);
+}
+
 void atr_train_show_start(const atr_trainer *trainer)
 {
     char model[ATR_SESSION_TEXT_BYTES], threads[ATR_THREADS_TEXT_BYTES];
@@ -73,6 +84,7 @@ void atr_train_show_start(const atr_trainer *trainer)
                   trainer->session.backend->table->name);
     show_memory(trainer);
     show_schedule(trainer);
+    show_loss(trainer);
     if (trainer->resumed)
         atr_train_say(trainer, "resumed after step %lld (epoch %lld, step %lld of %lld)",
                       (long long)trainer->cursor.global_step, (long long)trainer->cursor.epoch + 1,
@@ -95,7 +107,7 @@ static void show_bar(const atr_trainer *trainer, const atr_log_step *record)
 
     snprintf(label, sizeof label, "epoch %lld/%lld", (long long)record->epoch,
              (long long)trainer->options->epochs);
-    snprintf(extra, sizeof extra, "loss %.4f", record->loss);
+    snprintf(extra, sizeof extra, "loss %.4f, f-score %.3f", record->loss, record->f_score);
     fprintf(stderr, "\r%s", atr_progress_line(&progress, trainer->columns - 1, line, sizeof line));
 }
 
@@ -104,9 +116,9 @@ void atr_train_show_step(const atr_trainer *trainer, const atr_log_step *record)
     if (trainer->columns > 0)
         show_bar(trainer, record);
     else if (record->step % trainer->options->log_interval == 0)
-        atr_train_say(trainer, "epoch %lld/%lld step %lld: loss %.4f, lr %.4g, %.1f images/s",
+        atr_train_say(trainer, "epoch %lld/%lld step %lld: loss %.4f, f-score %.3f, lr %.4g, %.1f images/s",
                       (long long)record->epoch, (long long)trainer->options->epochs, (long long)record->step,
-                      record->loss, record->lr, record->images_per_s);
+                      record->loss, record->f_score, record->lr, record->images_per_s);
 }
 
 void atr_train_show_epoch(const atr_trainer *trainer)
@@ -114,8 +126,10 @@ void atr_train_show_epoch(const atr_trainer *trainer)
     char duration[24];
 
     if (trainer->epoch_steps > 0)
-        atr_train_say(trainer, "epoch %lld/%lld: loss %.4f, %s", (long long)trainer->cursor.epoch + 1,
-                      (long long)trainer->options->epochs, trainer->epoch_loss / (double)trainer->epoch_steps,
+        atr_train_say(trainer, "epoch %lld/%lld: loss %.4f, f-score %.3f, %s",
+                      (long long)trainer->cursor.epoch + 1, (long long)trainer->options->epochs,
+                      trainer->epoch_loss / (double)trainer->epoch_steps,
+                      trainer->epoch_score / (double)trainer->epoch_steps,
                       atr_duration_text(atr_seconds() - trainer->epoch_started, duration));
 }
 

@@ -19,17 +19,20 @@ const char *atr_phase_name(atr_phase phase)
 /* What the ranks tell each other before any work, summed. */
 typedef struct census {
     int64_t failed, stop;
+    int64_t ignored;                 /* pixels without a class */
     int64_t pixels[ATR_MAX_CLASSES]; /* valid pixels by class */
 } census;
 
-static void count_labels(const atr_parallel_batch *batch, int64_t classes, int64_t *pixels)
+static void count_labels(const atr_parallel_batch *batch, int64_t classes, census *own)
 {
     const int64_t count = batch->count * batch->height * batch->width;
     int64_t histogram[256] = {0};
 
     for (int64_t i = 0; i < count; i++)
         histogram[batch->labels[i]]++;
-    memcpy(pixels, histogram, (size_t)classes * sizeof *pixels);
+    memcpy(own->pixels, histogram, (size_t)classes * sizeof *own->pixels);
+    for (int64_t k = classes; k < 256; k++)
+        own->ignored += histogram[k];
 }
 
 /* Counts by class are integers, so their sum over ranks, and with it the loss's divisor, has the same bits for any number
@@ -41,8 +44,8 @@ static atr_status take_census(const atr_parallel *parallel, const atr_parallel_b
 
     *all = (census){.failed = ready != ATR_OK, .stop = stop};
     if (ready == ATR_OK)
-        count_labels(batch, parallel->classes, all->pixels);
-    ATR_TRY(atr_comm_sum_i64(parallel->comm, (int64_t *)all, 2 + parallel->classes));
+        count_labels(batch, parallel->classes, all);
+    ATR_TRY(atr_comm_sum_i64(parallel->comm, (int64_t *)all, 3 + parallel->classes));
     if (all->failed > 0)
         status = atr_comm_agree(parallel->comm, ready);
 
@@ -50,26 +53,43 @@ done:
     return status;
 }
 
-/* Sum of w_t over all valid pixels; 1 where there is none, for then loss and gradient are 0 whatever they are divided by. */
-static double loss_divisor(const atr_parallel *parallel, const census *all)
-{
-    double sum = 0;
-
-    for (int64_t k = 0; k < parallel->classes; k++)
-        sum += (double)all->pixels[k] *
-               (parallel->class_weights != NULL ? (double)parallel->class_weights[k] : 1.0);
-    return sum > 0 ? sum : 1;
-}
-
-/* Network and loss of this rank's part; `loss` is its share of the whole step's. */
-static atr_status run_forward(const atr_parallel *parallel, const atr_parallel_batch *batch, double divisor,
-                              double *loss)
+/* Network and the loss's sums of this rank's part. */
+static atr_status run_forward(const atr_parallel *parallel, const atr_parallel_batch *batch)
 {
     atr_status status = ATR_OK;
 
     atr_plan_set_sample_keys(parallel->plan, batch->keys);
     ATR_TRY(atr_plan_forward(parallel->plan, batch->images));
-    ATR_TRY(atr_plan_cross_entropy(parallel->plan, batch->labels, parallel->class_weights, divisor, loss));
+    if (atr_loss_needs_sums(parallel->loss))
+        ATR_TRY(atr_plan_loss_sums(parallel->plan, batch->labels, parallel->loss));
+
+done:
+    return status;
+}
+
+/* Adds up the ranks' sums, where the loss needs them. A rank that failed takes part with what it has: nobody waits for it. */
+static atr_status sum_loss(const atr_parallel *parallel)
+{
+    const atr_loss_sums *const sums = atr_loss_sums_of(parallel->loss);
+    atr_status status = ATR_OK;
+
+    if (sums->real_count > 0)
+        ATR_TRY(atr_comm_sum_f64(parallel->comm, sums->reals, sums->real_count));
+    if (sums->integer_count > 0)
+        ATR_TRY(atr_comm_sum_i64(parallel->comm, sums->integers, sums->integer_count));
+
+done:
+    return status;
+}
+
+/* Loss of this rank's part, `value` its share of the whole step's, and its gradients. */
+static atr_status run_backward(const atr_parallel *parallel, const atr_parallel_batch *batch,
+                               atr_grad_ready_fn ready, void *user, double *value)
+{
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_plan_loss(parallel->plan, batch->labels, parallel->loss, value));
+    ATR_TRY(atr_plan_backward(parallel->plan, ready, user));
 
 done:
     return status;
@@ -113,18 +133,21 @@ static const char *number_text(double value, char text[ATR_REAL_TEXT_BYTES])
     return isnan(value) ? "NaN" : "infinite";
 }
 
-/* The sum over ranks has spread the fault everywhere. So each rank runs its part once more without summing and looks whether
- * the fault is its own; all of them agree on the message of the lowest rank that finds one. */
+/* The sum over ranks has spread the fault everywhere. So each rank runs its part once more, its loss settled by its own sums
+ * alone, and looks whether the fault is its own; all of them agree on the message of the lowest rank that finds one. */
 static atr_status explain_numeric(const atr_parallel *parallel, const atr_parallel_batch *batch,
-                                  double divisor, int64_t number)
+                                  const census *all, int64_t number)
 {
     const char *tensor = NULL;
     char samples[512], value[ATR_REAL_TEXT_BYTES];
     double loss = 0;
     atr_status status = ATR_OK;
 
-    ATR_TRY(run_forward(parallel, batch, divisor, &loss));
-    ATR_TRY(atr_plan_backward(parallel->plan, NULL, NULL));
+    atr_loss_begin(parallel->loss, all->pixels, all->ignored, 1);
+    ATR_TRY(run_forward(parallel, batch));
+    atr_loss_settle(parallel->loss);
+    ATR_TRY(run_backward(parallel, batch, NULL, NULL, &loss));
+    loss += atr_loss_known(parallel->loss);
     tensor = first_bad_gradient(parallel);
     list_samples(batch, samples, sizeof samples);
     if (!isfinite(loss) || tensor != NULL)
@@ -155,7 +178,7 @@ static void end_phase(lap *clock, atr_phase phase)
     clock->last = now;
 }
 
-/* Sums gradients and losses. `local` is how this rank's part went; every rank takes part in the sums all the same, so that
+/* Sums gradients, losses and votes. `local` is how this rank's part went; every rank takes part in the sums all the same, so that
  * nobody waits for a rank that has failed. The agreed status. */
 static atr_status reduce(const atr_parallel *parallel, atr_status local, double *loss)
 {
@@ -166,7 +189,8 @@ static atr_status reduce(const atr_parallel *parallel, atr_status local, double 
     snprintf(why, sizeof why, "%s", atr_status_message());
     ATR_TRY(atr_reducer_wait(parallel->reducer));
     ATR_TRY(atr_comm_sum_f64(parallel->comm, shares, 2));
-    *loss = shares[0];
+    ATR_TRY(atr_comm_sum_i64(parallel->comm, atr_loss_votes_of(parallel->loss).hits, 2 * parallel->classes));
+    *loss = shares[0] + atr_loss_known(parallel->loss);
     if (shares[1] > 0)
         status = atr_comm_agree(parallel->comm, local != ATR_OK ? atr_fail(local, "%s", why) : ATR_OK);
 
@@ -184,20 +208,23 @@ atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_ba
 
     *out = (atr_parallel_result){0};
     ATR_TRY(take_census(parallel, batch, ready, stop, &all));
-    const double divisor = loss_divisor(parallel, &all);
+    atr_loss_begin(parallel->loss, all.pixels, all.ignored, 1);
     for (int64_t k = 0; k < parallel->classes; k++)
         out->valid_pixels += all.pixels[k];
     out->stop = all.stop > 0;
     end_phase(&clock, ATR_PHASE_COUNT);
 
     atr_reducer_begin(parallel->reducer);
-    local = run_forward(parallel, batch, divisor, &out->loss);
+    local = run_forward(parallel, batch);
+    ATR_TRY(sum_loss(parallel));
+    atr_loss_settle(parallel->loss);
     end_phase(&clock, ATR_PHASE_FORWARD);
     if (local == ATR_OK)
-        local = atr_plan_backward(parallel->plan, atr_reducer_ready, parallel->reducer);
+        local = run_backward(parallel, batch, atr_reducer_ready, parallel->reducer, &out->loss);
     end_phase(&clock, ATR_PHASE_BACKWARD);
 
     ATR_TRY(reduce(parallel, local, &out->loss));
+    out->f_score = atr_loss_f_score(parallel->loss);
     if (!parallel->freeze_norm)
         ATR_TRY(atr_comm_average_buffers(parallel->comm, parallel->params));
     end_phase(&clock, ATR_PHASE_REDUCE);
@@ -207,7 +234,7 @@ atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_ba
                                                   atr_params_flat_count(parallel->params), &squares));
     out->gradient_norm = sqrt(squares);
     if (!isfinite(out->loss) || !isfinite(squares))
-        ATR_TRY(explain_numeric(parallel, batch, divisor, number));
+        ATR_TRY(explain_numeric(parallel, batch, &all, number));
     ATR_TRY(atr_optim_step(parallel->optim, lr, 1.0));
     end_phase(&clock, ATR_PHASE_UPDATE);
 

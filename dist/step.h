@@ -6,7 +6,8 @@
 #include "dnn/plan.h"
 
 /* One data-parallel training step: N ranks with batch b give the same gradient as one rank with batch N b (batch norm's
- * statistics aside), because every rank divides its loss by the weight of all ranks' valid pixels. */
+ * statistics aside), because every rank's loss is settled by what all ranks' pixels are: divided by the weight of all valid
+ * pixels, and, where the loss needs them, with sums over all ranks before any gradient (dnn/loss.h). */
 
 /* What a step works on; all borrowed. A plain value. */
 typedef struct atr_parallel {
@@ -17,8 +18,8 @@ typedef struct atr_parallel {
     atr_optim *optim;
     atr_reducer *reducer;
     int64_t classes;
-    const float *class_weights; /* [classes], NULL: all 1 */
-    bool freeze_norm;           /* as the plan's: running statistics do not change */
+    atr_loss *loss;   /* of so many classes */
+    bool freeze_norm; /* as the plan's: running statistics do not change */
 } atr_parallel;
 
 /* This rank's part of the step's samples. */
@@ -31,11 +32,11 @@ typedef struct atr_parallel_batch {
 } atr_parallel_batch;
 
 typedef enum atr_phase {
-    ATR_PHASE_COUNT,   /* counting valid pixels; waiting for slower ranks */
-    ATR_PHASE_FORWARD, /* network and loss */
-    ATR_PHASE_BACKWARD,
-    ATR_PHASE_REDUCE, /* sums of gradients, agreement, running statistics */
-    ATR_PHASE_UPDATE, /* finiteness, optimiser */
+    ATR_PHASE_COUNT,    /* counting valid pixels; waiting for slower ranks */
+    ATR_PHASE_FORWARD,  /* network, the loss's sums */
+    ATR_PHASE_BACKWARD, /* loss, gradients */
+    ATR_PHASE_REDUCE,   /* sums of gradients, agreement, running statistics */
+    ATR_PHASE_UPDATE,   /* finiteness, optimiser */
     ATR_PHASES
 } atr_phase;
 
@@ -43,6 +44,7 @@ const char *atr_phase_name(atr_phase phase);
 
 typedef struct atr_parallel_result {
     double loss;          /* of the whole step, over all ranks */
+    double f_score;       /* likewise: see atr_loss_f_score() */
     double gradient_norm; /* L2, over all parameters */
     int64_t valid_pixels; /* over all ranks */
     bool stop;            /* some rank wants to stop after this step */

@@ -38,9 +38,10 @@ static void fill_from_ref(atr_backend_table *table)
     for (int op = 0; op < ATR_OPS; op++)
         if (table->op[op].forward == NULL)
             table->op[op] = ref->op[op];
-    if (table->softmax_cross_entropy == NULL) {
+    if (table->loss == NULL) {
         table->loss_scratch = ref->loss_scratch;
-        table->softmax_cross_entropy = ref->softmax_cross_entropy;
+        table->loss_sums = ref->loss_sums;
+        table->loss = ref->loss;
     }
     if (table->segment == NULL) {
         table->segment_scratch = ref->segment_scratch;

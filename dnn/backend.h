@@ -2,6 +2,7 @@
 #define ATR_DNN_BACKEND_H
 
 #include "core/mem.h"
+#include "dnn/loss.h"
 #include "dnn/step.h"
 
 /* An engine or device that runs steps. Its abilities are one `static const struct atr_backend_table`.
@@ -21,19 +22,20 @@ struct atr_kernel {
     void (*release)(atr_step *step); /* NULL where prepare makes no state; takes half-prepared steps */
 };
 
-/* Softmax cross-entropy over logits that are first resized (bilinear, align_corners) from [N,h,w,K] to the labels' H x W:
- *     loss = sum over pixels with label t < K of  -w_t ln softmax(resize(logits))_t  / divisor
- * dlogits is its gradient at [N,h,w,K]. Neither enlarged logits nor one-hot labels ever exist. Results do not depend on the
- * number of threads. Same size (h == H, w == W) means no resize. */
+/* A loss over logits that are first resized (bilinear, align_corners) from [N,h,w,K] to the labels' H x W; dlogits is its
+ * gradient at [N,h,w,K]. What is computed at a pixel, and which sums a first pass makes, say dnn/loss.h's form and sums. Neither
+ * enlarged logits nor one-hot labels ever exist. Results do not depend on the number of threads. Same size (h == H, w == W)
+ * means no resize. */
 typedef struct atr_loss_args {
-    atr_tensor logits;          /* [N,h,w,K] f32 */
-    const uint8_t *labels;      /* [N,H,W], values >= K are ignored */
-    int64_t height, width;      /* H, W */
-    const float *class_weights; /* [K], NULL: all 1 */
-    double divisor;             /* usually the global sum of w_t over valid pixels */
-    atr_tensor dlogits;         /* [N,h,w,K] f32, overwritten; data NULL: loss only */
-    void *scratch;              /* loss_scratch() bytes */
-    double loss;                /* out */
+    atr_tensor logits;         /* [N,h,w,K] f32 */
+    const uint8_t *labels;     /* [N,H,W], values >= K are ignored */
+    int64_t height, width;     /* H, W */
+    atr_loss_sums *sums;       /* loss_sums(): added to */
+    const atr_loss_form *form; /* loss() */
+    atr_tensor dlogits;        /* loss(): [N,h,w,K] f32, overwritten; data NULL: loss only */
+    atr_loss_votes votes;      /* loss(): added to; NULL: not wanted */
+    void *scratch;             /* loss_scratch() bytes */
+    double loss;               /* loss(): out */
 } atr_loss_args;
 
 /* Class scores of one picture to its label map. The logits are resized (bilinear, align_corners) to the network's H x W and
@@ -78,8 +80,9 @@ typedef struct atr_backend_table {
 
     atr_kernel op[ATR_OPS];
 
-    size_t (*loss_scratch)(const atr_loss_args *args);
-    atr_status (*softmax_cross_entropy)(atr_backend *backend, atr_loss_args *args);
+    size_t (*loss_scratch)(const atr_loss_args *args); /* reads the shapes alone */
+    atr_status (*loss_sums)(atr_backend *backend, atr_loss_args *args);
+    atr_status (*loss)(atr_backend *backend, atr_loss_args *args);
     size_t (*segment_scratch)(const atr_segment_args *args);
     atr_status (*segment)(atr_backend *backend, const atr_segment_args *args);
     /* Enlarged logits of one picture: logits [1,h,w,K] -> out [K,H,W] f32, bilinear, align_corners. For --logits and tests. */

@@ -346,29 +346,65 @@ atr_tensor atr_plan_logits(const atr_plan *plan)
     return atr_plan_tap(plan, ATR_TAP_LOGITS);
 }
 
-atr_status atr_plan_cross_entropy(atr_plan *plan, const uint8_t *labels, const float *class_weights,
-                                  double divisor, double *loss)
+static atr_loss_args loss_args(const atr_plan *plan, const uint8_t *labels)
 {
-    const atr_backend_table *table = plan->backend->table;
-    const plan_view gradient = plan->grad_views[plan->tap_values[ATR_TAP_LOGITS]];
-    atr_loss_args args = {.logits = atr_plan_logits(plan),
-                          .labels = labels,
-                          .height = plan->options.height,
-                          .width = plan->options.width,
-                          .class_weights = class_weights,
-                          .divisor = divisor,
-                          .scratch = atr_arena_at(plan->arena, plan->scratch_offset)};
+    return (atr_loss_args){.logits = atr_plan_logits(plan),
+                           .labels = labels,
+                           .height = plan->options.height,
+                           .width = plan->options.width,
+                           .scratch = atr_arena_at(plan->arena, plan->scratch_offset)};
+}
 
+/* A back end without losses leaves them to `ref`. */
+static const atr_backend_table *loss_table(const atr_plan *plan)
+{
+    return plan->backend->table->loss != NULL ? plan->backend->table : &atr_backend_ref;
+}
+
+atr_status atr_plan_loss_sums(atr_plan *plan, const uint8_t *labels, atr_loss *loss)
+{
+    atr_loss_args args = loss_args(plan, labels);
+
+    args.sums = atr_loss_sums_of(loss);
     atr_backend_enter(plan->backend);
-    if (plan->options.mode == ATR_TRAIN) {
+    return loss_table(plan)->loss_sums(plan->backend, &args);
+}
+
+/* The second pass by `form`; `votes` may be empty. */
+static atr_status run_loss(atr_plan *plan, const uint8_t *labels, const atr_loss_form *form,
+                           atr_loss_votes votes, double *value)
+{
+    const plan_view gradient = plan->grad_views[plan->tap_values[ATR_TAP_LOGITS]];
+    const bool training = plan->options.mode == ATR_TRAIN;
+    atr_loss_args args = loss_args(plan, labels);
+
+    args.form = form;
+    args.votes = votes;
+    if (training) {
         args.dlogits = plan_tensor(plan, plan->tap_values[ATR_TAP_LOGITS], gradient);
         args.dlogits.data = atr_arena_at(plan->arena, plan->buffers[gradient.buffer].offset);
     }
-    const atr_status status = (table->softmax_cross_entropy != NULL ? table : &atr_backend_ref)
-                                  ->softmax_cross_entropy(plan->backend, &args);
-    *loss = args.loss;
-    plan->have_loss = status == ATR_OK && plan->options.mode == ATR_TRAIN;
+    atr_backend_enter(plan->backend);
+    const atr_status status = loss_table(plan)->loss(plan->backend, &args);
+    *value = args.loss;
+    plan->have_loss = status == ATR_OK && training;
     return status;
+}
+
+atr_status atr_plan_loss(atr_plan *plan, const uint8_t *labels, atr_loss *loss, double *value)
+{
+    return run_loss(plan, labels, atr_loss_form_of(loss), atr_loss_votes_of(loss), value);
+}
+
+atr_status atr_plan_cross_entropy(atr_plan *plan, const uint8_t *labels, const float *class_weights,
+                                  double divisor, double *loss)
+{
+    const int64_t classes = atr_plan_logits(plan).dims[3];
+    atr_loss_form form = {.parts = ATR_LOSS_PLAIN};
+
+    for (int64_t k = 0; k < classes && divisor > 0.0; k++)
+        form.plain[k] = (class_weights != NULL ? (double)class_weights[k] : 1.0) / divisor;
+    return run_loss(plan, labels, &form, (atr_loss_votes){NULL, NULL}, loss);
 }
 
 /* A step's parameters were declared one behind the other, so in reverse layout the last one lies first. */

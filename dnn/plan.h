@@ -46,7 +46,13 @@ atr_tensor atr_plan_logits(const atr_plan *plan);
 /* A tapped activation; data is NULL where the plan did not keep it. */
 atr_tensor atr_plan_tap(const atr_plan *plan, atr_tap tap);
 
-/* Loss of the last forward (see atr_loss_args) over labels [N,H,W] u8; in training also its gradient on the logits. */
+/* The two passes of a loss (dnn/loss.h) over the logits of the last forward and labels [N,H,W] u8. The first adds to the loss's
+ * sums. The second gives this batch's share of the value, adds to the loss's votes, and in training makes the gradient on the
+ * logits. */
+atr_status atr_plan_loss_sums(atr_plan *plan, const uint8_t *labels, atr_loss *loss);
+atr_status atr_plan_loss(atr_plan *plan, const uint8_t *labels, atr_loss *loss, double *value);
+/* Shortcut for measurements and tests: sum over valid pixels of -w_t ln softmax_t / divisor, without a loss object. Class
+ * weights [K], NULL: all 1. */
 atr_status atr_plan_cross_entropy(atr_plan *plan, const uint8_t *labels, const float *class_weights,
                                   double divisor, double *loss);
 

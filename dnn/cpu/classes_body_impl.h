@@ -1,4 +1,7 @@
-/* Softmax over the classes of interpolated pixels: loss and gradient, probabilities, label maps. Classes are padded to whole
+#ifndef ATR_DNN_CPU_CLASSES_BODY_IMPL_H
+#define ATR_DNN_CPU_CLASSES_BODY_IMPL_H
+
+/* Softmax over the classes of interpolated pixels: probabilities, label maps. Classes are padded to whole
  * vectors with logits so low that they are nothing. Included once per instruction level. */
 
 #include <math.h>
@@ -30,13 +33,6 @@ ATR_INLINE vec vec_exp(vec x)
     return (vec)((ivec)p + (__builtin_convertvector(n, ivec) << 23));
 }
 
-/* A few neighbouring pixels go through each phase together: chains of dependent instructions are long in a softmax, and those
- * of different pixels overlap. */
-typedef struct softmax_block {
-    float exponentials[CLASSES_BLOCK * CLASSES_MOST]; /* [pixels,padded]: exp(l - most) */
-    float most[CLASSES_BLOCK], sum[CLASSES_BLOCK];    /* largest logit, sum of exponentials */
-} softmax_block;
-
 /* Logits of pixel i, [padded]; returns the largest. */
 ATR_INLINE float logits_at(const atr_cpu_class_row *row, int64_t i, int vectors, float *to)
 {
@@ -66,82 +62,6 @@ ATR_INLINE float exponentials_of(float *l, float most, int vectors)
         sum = sum + e;
     }
     return vec_sum(sum);
-}
-
-/* gradient += transposed horizontal interpolation of weight (softmax - [k = label]) of pixel i. */
-ATR_INLINE void add_gradient(const atr_cpu_class_row *row, int64_t i, int64_t label, float weight,
-                             int vectors, const float *exponentials, float sum, float *gradient)
-{
-    const atr_cpu_column column = row->columns[i];
-    float *left = gradient + column.first * row->padded, *right = gradient + column.second * row->padded;
-    const vec share = vec_set(weight / sum), to_right = vec_set(column.weight);
-    const ivec own = (ivec){0} + (int32_t)label;
-
-    for (int v = 0; v < vectors; v++) {
-        const ivec is_own = vec_iota() + v * LANES == own;
-        const vec target = (vec)((ivec)vec_set(weight) & is_own);
-        const vec dl = vec_load(exponentials + v * LANES) * share - target;
-        const vec rest = dl * to_right;
-        vec_store(left + v * LANES, vec_load(left + v * LANES) + (dl - rest));
-        vec_store(right + v * LANES, vec_load(right + v * LANES) + rest);
-    }
-}
-
-/* Loss of `count` pixels from `first` on; ignored ones take part in nothing. */
-ATR_INLINE double loss_block(const atr_cpu_class_row *row, int64_t first, int64_t count,
-                             const uint8_t *labels, const double *weights, float *gradient, int vectors,
-                             softmax_block *block)
-{
-    const int64_t padded = vectors * LANES;
-    int64_t pixels[CLASSES_BLOCK], used = 0;
-    double loss = 0.0;
-
-    for (int64_t i = first; i < first + count; i++)
-        if (labels[i] < row->classes) {
-            float *logits = block->exponentials + used * padded;
-            const float most = logits_at(row, i, vectors, logits);
-            loss += weights[labels[i]] * ((double)most - (double)logits[labels[i]]);
-            block->most[used] = most;
-            pixels[used++] = i;
-        }
-    for (int64_t j = 0; j < used; j++)
-        block->sum[j] = exponentials_of(block->exponentials + j * padded, block->most[j], vectors);
-    for (int64_t j = 0; j < used; j++)
-        loss += weights[labels[pixels[j]]] * log((double)block->sum[j]);
-    for (int64_t j = 0; j < used && gradient != NULL; j++)
-        add_gradient(row, pixels[j], labels[pixels[j]], (float)weights[labels[pixels[j]]], vectors,
-                     block->exponentials + j * padded, block->sum[j], gradient);
-    return loss;
-}
-
-ATR_INLINE double loss_pixels(const atr_cpu_class_row *row, const uint8_t *labels, const double *weights,
-                              float *gradient, int vectors)
-{
-    softmax_block block;
-    double loss = 0.0;
-
-    for (int64_t first = 0; first < row->count; first += CLASSES_BLOCK) {
-        const int64_t left = row->count - first;
-        loss += loss_block(row, first, left < CLASSES_BLOCK ? left : CLASSES_BLOCK, labels, weights, gradient,
-                           vectors, &block);
-    }
-    return loss;
-}
-
-/* Few vectors are common: their loops are unrolled. */
-static double loss_row(const atr_cpu_class_row *row, const uint8_t *labels, const double *weights,
-                       float *gradient)
-{
-    const int vectors = (int)(row->padded / LANES);
-
-    switch (vectors) {
-    case 1:
-        return loss_pixels(row, labels, weights, gradient, 1);
-    case 2:
-        return loss_pixels(row, labels, weights, gradient, 2);
-    default:
-        return loss_pixels(row, labels, weights, gradient, vectors);
-    }
 }
 
 /* The logits lie in `to` until they become probabilities there. */
@@ -231,3 +151,5 @@ static void vote_row(const float *upper, const float *lower, float weight, const
             votes->probabilities[k * votes->plane + i] = p[k];
     }
 }
+
+#endif

@@ -138,7 +138,8 @@ int64_t atr_cpu_padded_classes(const atr_backend *backend, int64_t classes);
 void atr_cpu_pad_classes(float *logits, int64_t pixels, int64_t classes, int64_t padded);
 
 size_t atr_cpu_loss_scratch(const atr_loss_args *args);
-atr_status atr_cpu_cross_entropy(atr_backend *backend, atr_loss_args *args);
+atr_status atr_cpu_loss_sums(atr_backend *backend, atr_loss_args *args);
+atr_status atr_cpu_loss(atr_backend *backend, atr_loss_args *args);
 size_t atr_cpu_segment_scratch(const atr_segment_args *args);
 atr_status atr_cpu_segment(atr_backend *backend, const atr_segment_args *args);
 

@@ -2,6 +2,7 @@
 #define ATR_DNN_CPU_KERNELS_IMPL_H
 
 #include "core/graph.h"
+#include "dnn/loss.h"
 
 /* The inner loops of our own kernels, once for each instruction level. They run on one thread; whoever calls them shares the
  * work out. `stride` is always the pixel stride in elements, [C] the channels, which lie next to each other.
@@ -81,6 +82,14 @@ typedef struct atr_cpu_class_row {
     int64_t count;
 } atr_cpu_class_row;
 
+/* A form (dnn/loss.h) for the inner loops: what is read by class in f32, padded to whole vectors with zeros. */
+typedef struct atr_cpu_loss_terms {
+    const atr_loss_form *form;
+    const float *even, *other, *own_rest; /* [padded]; own_rest = own - other */
+    float even_sum;                       /* of even */
+    bool by_class;                        /* dL/dp_k is not 0 everywhere */
+} atr_cpu_loss_terms;
+
 /* What is wanted of a row of probabilities; each may be NULL. */
 typedef struct atr_cpu_votes {
     uint8_t *ids;         /* [count] */
@@ -148,9 +157,16 @@ typedef struct atr_cpu_kernels {
     void (*weighted_sum)(const float *const *from, const float *weights, int64_t terms, int64_t stride,
                          int64_t pixels, int64_t channels, float *to, int64_t to_stride);
 
-    /* Cross-entropy of a row, weighted by class; gradient [width,padded] is added to, or NULL. */
+    /* Cross-entropy of a row, weighted by class; gradient [width,padded] is added to, or NULL; votes are added to. Pixels
+     * without a class vote too where `ignored` says so. */
     double (*loss_row)(const atr_cpu_class_row *row, const uint8_t *labels, const double *weights,
-                       float *gradient);
+                       float *gradient, const atr_loss_votes *votes, bool ignored);
+    /* The same for any form. */
+    double (*loss_terms_row)(const atr_cpu_class_row *row, const uint8_t *labels,
+                             const atr_cpu_loss_terms *terms, float *gradient, const atr_loss_votes *votes);
+    /* First pass of a loss: adds to `own` and `all` [K] (of this row's task) and to the counters of `sums`. */
+    void (*loss_sums_row)(const atr_cpu_class_row *row, const uint8_t *labels, const atr_loss_sums *sums,
+                          double *own, double *all);
     /* Probabilities [count,padded]. */
     void (*softmax_row)(const atr_cpu_class_row *row, float *to);
     /* Labels of a row, straight from its logits. */

@@ -19,6 +19,8 @@
 .blend_rows = blend_rows,
 .weighted_sum = weighted_sum,
 .loss_row = loss_row,
+.loss_terms_row = loss_terms_row,
+.loss_sums_row = loss_sums_row,
 .softmax_row = softmax_row,
 .label_row = label_row,
 .vote_row = vote_row,

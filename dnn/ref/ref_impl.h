@@ -89,7 +89,8 @@ void atr_ref_logits_at(const atr_tensor *logits, int64_t n, int64_t height, int6
                        int64_t x, double *out);
 
 size_t atr_ref_loss_scratch(const atr_loss_args *args);
-atr_status atr_ref_cross_entropy(atr_backend *backend, atr_loss_args *args);
+atr_status atr_ref_loss_sums(atr_backend *backend, atr_loss_args *args);
+atr_status atr_ref_loss(atr_backend *backend, atr_loss_args *args);
 size_t atr_ref_segment_scratch(const atr_segment_args *args);
 atr_status atr_ref_segment(atr_backend *backend, const atr_segment_args *args);
 

@@ -63,7 +63,10 @@ static void defaults_are_those_of_the_reference(void **state)
                 p.config.optim.weight_decay == 1e-4);
     assert_true(near(p.config.schedule.lr, 7e-3 * 8 / 16) && near(p.config.schedule.min_lr, 7e-5 * 8 / 16));
     assert_true(p.config.dropout[0] == 0.5 && p.config.dropout[1] == 0.1);
-    assert_int_equal(p.config.class_weight_count, 0);
+    assert_true(p.config.loss.factor[ATR_LOSS_CE] == 1.0 && p.config.loss.factor[ATR_LOSS_DICE] == 0.0);
+    assert_true(p.config.loss.focal_alpha == 0.5 && p.config.loss.focal_gamma == 2.0 &&
+                p.config.loss.dice_beta == 1.0 && p.config.loss.dice_smooth == 1e-5);
+    assert_false(p.config.loss.reference);
     atr_augment reference;
     atr_augment_defaults(&reference);
     assert_memory_equal(reference.value, p.config.augment.value, sizeof reference.value);
@@ -95,6 +98,20 @@ static void compat_reference_pads_with_class_0(void **state)
     end(&p);
 }
 
+static void a_loss_is_a_sum_of_terms_with_their_numbers(void **state)
+{
+    parsed p;
+
+    (void)state;
+    parse(&p, "--loss focal+0.5*dice --focal-gamma 3 --dice-beta 2 --compat reference");
+    assert_int_equal(p.status, ATR_OK);
+    assert_true(p.config.loss.factor[ATR_LOSS_FOCAL] == 1.0 && p.config.loss.factor[ATR_LOSS_DICE] == 0.5 &&
+                p.config.loss.factor[ATR_LOSS_CE] == 0.0);
+    assert_true(p.config.loss.focal_gamma == 3.0 && p.config.loss.dice_beta == 2.0 &&
+                p.config.loss.reference);
+    end(&p);
+}
+
 static void augmentation_rows_are_set_and_switched_off(void **state)
 {
     parsed p;
@@ -117,8 +134,9 @@ static void what_has_no_meaning_is_refused(void **state)
                                         "--output-stride 9",
                                         "--dropout 1",
                                         "--dropout 0.1,0.1,1",
-                                        "--class-weights 0,0",
-                                        "--class-weights -1",
+                                        "--loss dise",
+                                        "--loss ce --dice-beta 2",
+                                        "--label-smoothing 1",
                                         "--lr 0",
                                         "--lr nan",
                                         "--no-fit-lr --min-lr 1",
@@ -157,6 +175,7 @@ int main(void)
         cmocka_unit_test(defaults_are_those_of_the_reference),
         cmocka_unit_test(rates_are_taken_as_they_are_without_fit_lr),
         cmocka_unit_test(compat_reference_pads_with_class_0),
+        cmocka_unit_test(a_loss_is_a_sum_of_terms_with_their_numbers),
         cmocka_unit_test(augmentation_rows_are_set_and_switched_off),
         cmocka_unit_test(what_has_no_meaning_is_refused),
         cmocka_unit_test(sizes_are_height_by_width),

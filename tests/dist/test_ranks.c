@@ -39,9 +39,13 @@ typedef struct job {
     network net;
     atr_plan *plan;
     atr_optim *optim;
+    atr_loss *loss;
     int64_t first, count; /* pictures */
     bool freeze_norm;
 } job;
+
+/* What the next jobs train on. */
+static const char *loss_terms = "ce";
 
 static void job_open(job *j, int64_t first, int64_t count, int threads, bool freeze_norm)
 {
@@ -54,8 +58,13 @@ static void job_open(job *j, int64_t first, int64_t count, int threads, bool fre
                                       .freeze_norm = freeze_norm,
                                       .rewrites = ATR_REWRITE_ALL};
 
+    atr_loss_config loss;
+
     network_open_on(&j->net, &tight, "auto", threads, -1);
     j->freeze_norm = freeze_norm;
+    atr_loss_defaults(&loss);
+    must(atr_loss_parse(loss_terms, &loss));
+    must(atr_loss_create(&loss, tight.classes, &j->loss));
     j->first = first;
     j->count = count;
     must(atr_plan_create(j->net.graph, j->net.params, j->net.backend, &options, &j->plan));
@@ -64,6 +73,7 @@ static void job_open(job *j, int64_t first, int64_t count, int threads, bool fre
 
 static void job_close(job *j)
 {
+    atr_loss_destroy(j->loss);
     atr_optim_destroy(j->optim);
     atr_plan_destroy(j->plan);
     network_close(&j->net);
@@ -72,15 +82,22 @@ static void job_close(job *j)
 /* The oracle: the step by hand, without dist. The gradient stays in the params; no update. */
 static double plain_gradient(job *j)
 {
+    int64_t pixels[256] = {0};
     double loss = 0;
 
+    for (int64_t i = 0; i < tight.batch * tight.height * tight.width; i++)
+        pixels[j->net.labels[i]]++;
+    atr_loss_begin(j->loss, pixels, pixels[255], 1);
     must(atr_plan_forward(j->plan, j->net.images));
-    must(atr_plan_cross_entropy(j->plan, j->net.labels, NULL, j->net.valid, &loss));
+    if (atr_loss_needs_sums(j->loss))
+        must(atr_plan_loss_sums(j->plan, j->net.labels, j->loss));
+    atr_loss_settle(j->loss);
+    must(atr_plan_loss(j->plan, j->net.labels, j->loss, &loss));
     must(atr_plan_backward(j->plan, NULL, NULL));
-    return loss;
+    return loss + atr_loss_known(j->loss);
 }
 
-static double parallel_step(job *j, double lr, int64_t number)
+static atr_parallel_result parallel_step(job *j, double lr, int64_t number)
 {
     static const uint64_t keys[12];
     int64_t samples[12];
@@ -105,12 +122,13 @@ static double parallel_step(job *j, double lr, int64_t number)
                                    .optim = j->optim,
                                    .reducer = reducer,
                                    .classes = tight.classes,
+                                   .loss = j->loss,
                                    .freeze_norm = j->freeze_norm};
     must(atr_parallel_step(&parallel, &batch, ATR_OK, false, number, lr, &result));
     assert_int_equal(result.valid_pixels, (int64_t)j->net.valid);
     assert_false(result.stop);
     atr_reducer_destroy(reducer);
-    return result.loss;
+    return result;
 }
 
 static double distance(const float *a, const float *b, int64_t count, double *norm)
@@ -222,7 +240,25 @@ static void training_on_other_thread_counts_is_the_same(void **state)
     }
 }
 
-/* Rank 0 compares; the others have the same bits, as a test below shows. */
+/* The first step of all ranks against one rank's. Rank 0 compares; the others have the same bits, as a test below shows. */
+static void compare_first_step(apart *out)
+{
+    job whole, part;
+
+    open_part(&part, true);
+    const atr_parallel_result got =
+        parallel_step(&part, 0.0, 1); /* rate 0: the gradient stays readable, nothing moves */
+    if (atr_comm_rank(comm) == 0) {
+        job_open(&whole, 0, tight.batch, THREADS, true);
+        const double loss = plain_gradient(&whole);
+        compare_gradients(&part, &whole, out);
+        assert_true(got.f_score == atr_loss_f_score(whole.loss));
+        assert_true(fabs(got.loss - loss) <= 1e-5 * loss);
+        job_close(&whole);
+    }
+    job_close(&part);
+}
+
 static void training_is_that_of_one_rank(void **state)
 {
     double got[STEPS], want[STEPS];
@@ -231,18 +267,10 @@ static void training_is_that_of_one_rank(void **state)
     char what[64];
 
     (void)state;
-    open_part(&part, true);
-    parallel_step(&part, 0.0, 1); /* rate 0: the gradient stays readable, nothing moves */
-    if (atr_comm_rank(comm) == 0) {
-        job_open(&whole, 0, tight.batch, THREADS, true);
-        plain_gradient(&whole);
-        compare_gradients(&part, &whole, &a);
-        job_close(&whole);
-    }
-    job_close(&part);
+    compare_first_step(&a);
     open_part(&part, true);
     for (int step = 0; step < STEPS; step++)
-        got[step] = parallel_step(&part, rate, step + 1);
+        got[step] = parallel_step(&part, rate, step + 1).loss;
     job_close(&part);
     if (atr_comm_rank(comm) != 0)
         return;
@@ -252,6 +280,25 @@ static void training_is_that_of_one_rank(void **state)
     a.loss = compare_losses(got, want);
     snprintf(what, sizeof what, "%d ranks against one", atr_comm_size(comm));
     check_bounds(what, &a);
+}
+
+/* Their gradients need sums over all ranks' pixels first. */
+static void gradients_of_all_losses_are_those_of_one_rank(void **state)
+{
+    static const char *const losses[] = {"focal+0.5*dice", "ohem", "ce+lovasz"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof losses / sizeof losses[0]; i++) {
+        apart a = {0};
+        loss_terms = losses[i];
+        compare_first_step(&a);
+        if (atr_comm_rank(comm) == 0)
+            printf("%d ranks, %s: gradient %.2g apart, worst parameter %.2g\n", atr_comm_size(comm),
+                   losses[i], a.gradient, a.parameter);
+        assert_true(a.gradient <= 2e-6);
+        assert_true(a.parameter <= 1e-5);
+    }
+    loss_terms = "ce";
 }
 
 static void parameters_stay_bit_equal_on_all_ranks(void **state)
@@ -327,8 +374,8 @@ static void a_step_that_is_not_finite_stops_all_ranks_with_T01(void **state)
     if (atr_comm_rank(comm) == last)
         part.net.images[part.first * tight.height * tight.width * 3] = NAN;
     must(atr_reducer_create(comm, part.net.params, &reducer));
-    const atr_parallel parallel = {
-        comm, part.net.backend, part.net.params, part.plan, part.optim, reducer, tight.classes, NULL, true};
+    const atr_parallel parallel = {comm,    part.net.backend, part.net.params, part.plan, part.optim,
+                                   reducer, tight.classes,    part.loss,       true};
     const atr_parallel_batch batch = {part.count,
                                       tight.height,
                                       tight.width,
@@ -351,6 +398,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_is_that_of_one_rank),
         cmocka_unit_test(training_on_other_thread_counts_is_the_same),
+        cmocka_unit_test(gradients_of_all_losses_are_those_of_one_rank),
         cmocka_unit_test(parameters_stay_bit_equal_on_all_ranks),
         cmocka_unit_test(running_statistics_are_averaged_over_ranks),
         cmocka_unit_test(a_step_is_bit_equal_when_repeated),

@@ -82,7 +82,7 @@ static void an_opened_host_back_end_lacks_nothing(void **state)
         for (int op = ATR_OP_INPUT + 1; op < ATR_OP_CONV_RESIZED && table->host; op++)
             assert_non_null(table->op[op].forward);
         if (table->host)
-            assert_true(table->loss_scratch != NULL && table->softmax_cross_entropy != NULL &&
+            assert_true(table->loss_scratch != NULL && table->loss_sums != NULL && table->loss != NULL &&
                         table->segment_scratch != NULL && table->segment != NULL && table->enlarge != NULL &&
                         table->sgd != NULL && table->adam != NULL && table->sum_squares != NULL);
         atr_backend_close(backend);

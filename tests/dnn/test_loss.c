@@ -11,13 +11,15 @@
 #include "tests/support/parity.h"
 #include "tests/support/rig.h"
 
-/* Softmax cross-entropy fused with the resize before it, on every back end of this build. */
+/* Softmax cross-entropy fused with the resize before it, on every back end of this build; other losses: test_losses.c. */
 
 enum { THREADS = 2, MOST_CASES = 16 };
 
 /* A loss with buffers of its own. */
 typedef struct problem {
     atr_loss_args args;
+    const float *class_weights; /* [K], or NULL */
+    double divisor;
     float *logits, *dlogits;
     uint8_t *labels;
 } problem;
@@ -39,7 +41,7 @@ static void problem_create(problem *p, int64_t n, int64_t h, int64_t w, int64_t 
         const uint64_t label = atr_rng_below(18, (uint64_t)i, (uint64_t)classes + 1);
         p->labels[i] = label < (uint64_t)classes ? (uint8_t)label : 255;
     }
-    p->args.divisor = (double)(n * height * width);
+    p->divisor = (double)(n * height * width);
 }
 
 static void problem_destroy(problem *p)
@@ -54,14 +56,19 @@ static double run(problem *p, atr_backend *backend)
 {
     const atr_backend_table *table = backend->table;
     const size_t bytes = table->loss_scratch(&p->args);
+    atr_loss_form form = {.parts = ATR_LOSS_PLAIN};
     void *scratch = NULL;
+
+    for (int64_t k = 0; k < p->args.logits.dims[3] && p->divisor > 0.0; k++)
+        form.plain[k] = (p->class_weights != NULL ? (double)p->class_weights[k] : 1.0) / p->divisor;
+    p->args.form = &form;
 
     assert_int_equal(atr_alloc((int64_t)bytes, 1, &scratch), ATR_OK);
     if (bytes > 0)
         memset(scratch, 0x7F, bytes);
     p->args.scratch = scratch;
     atr_backend_enter(backend);
-    if (table->softmax_cross_entropy(backend, &p->args) != ATR_OK)
+    if (table->loss(backend, &p->args) != ATR_OK)
         fail_msg("%s", atr_status_message());
     atr_free(scratch);
     return p->args.loss;
@@ -89,7 +96,7 @@ static double divisor(const problem *p, int64_t count)
 
     for (int64_t i = 0; i < count; i++)
         if (p->labels[i] < p->args.logits.dims[3])
-            sum += p->args.class_weights != NULL ? (double)p->args.class_weights[p->labels[i]] : 1.0;
+            sum += p->class_weights != NULL ? (double)p->class_weights[p->labels[i]] : 1.0;
     return sum;
 }
 
@@ -123,15 +130,15 @@ static void check_case(const atr_h5 *file, const parity_case *c, atr_backend *ba
     atr_free(p.labels);
     p.args.labels = p.labels = parity_labels(c);
     const int64_t count = c->batch * c->height * c->width;
-    p.args.divisor = divisor(&p, count);
-    rig_assert_near(p.args.divisor, parity_scalar(file, c, "losses/valid_pixels"), 0.0);
+    p.divisor = divisor(&p, count);
+    rig_assert_near(p.divisor, parity_scalar(file, c, "losses/valid_pixels"), 0.0);
     rig_assert_near(run(&p, backend), parity_scalar(file, c, "losses/ce"), 2e-6);
     check_dlogits(file, c, &p);
 
     for (int64_t k = 0; k < c->classes; k++)
         weights[k] = 1.0f + 0.25f * (float)(k % 4);
-    p.args.class_weights = weights;
-    p.args.divisor = divisor(&p, count);
+    p.class_weights = weights;
+    p.divisor = divisor(&p, count);
     rig_assert_near(run(&p, backend), parity_scalar(file, c, "losses/ce_weighted"), 2e-6);
     problem_destroy(&p);
 }
@@ -250,7 +257,7 @@ static void gradient_is_the_slope_of_the_loss(void **state)
         problem p;
         double value[2];
         problem_create(&p, 2, 4, 5, 5, 13, 11);
-        p.args.class_weights = weights;
+        p.class_weights = weights;
         rig_fill(&p.args.logits, 17, 4.0, 0.0);
         run(&p, backends[b]);
         atr_tensor direction = p.args.logits;
@@ -286,7 +293,7 @@ static void nothing_but_ignored_pixels_is_zero_loss_and_zero_gradient(void **sta
             problem_create(&p, 2, 3, 4, 7, 9, 13);
             memset(p.labels, k == 0 ? 255 : 7,
                    2 * 9 * 13); /* the first value that is no class ignores as well */
-            p.args.divisor = k == 0 ? 0.0 : 5.0;
+            p.divisor = k == 0 ? 0.0 : 5.0;
             rig_fill(&p.args.dlogits, 3, 1.0, 0.0);
             rig_assert_near(run(&p, backends[b]), 0.0, 0.0);
             rig_assert_near(rig_dot(&p.args.dlogits, &p.args.dlogits), 0.0, 0.0);
@@ -306,7 +313,7 @@ static void huge_logits_neither_overflow_nor_lose_the_loss(void **state)
         problem_create(&p, 1, 1, 1, 3, 1, 1);
         memcpy(p.logits, (const float[]){1e4f, -1e4f, 9990.0f}, 3 * sizeof(float));
         p.labels[0] = 1;
-        p.args.divisor = 1.0;
+        p.divisor = 1.0;
         rig_assert_near(run(&p, backends[b]), 2e4 + log1p(exp(-10.0)), 2e-3);
         rig_assert_near((double)p.dlogits[1], -1.0, 1e-6);
         problem_destroy(&p);

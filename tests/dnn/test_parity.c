@@ -177,26 +177,71 @@ static void eval_logits_with_the_batchs_own_statistics_agree(void **state)
     network_close(&net);
 }
 
+/* The golden losses, and the gradients that some of them are of. */
+static const struct golden_loss {
+    const char *terms, *name; /* of losses/; NULL: the sum whose value stands with its gradient */
+    const char *group;        /* of grad/, or NULL */
+    bool weighted;
+} golden_losses[] = {
+    {"ce", "ce", "ce", false},
+    {"ce", "ce_weighted", NULL, true},
+    {"focal", "focal", NULL, false},
+    {"focal", "focal_weighted", NULL, true},
+    {"dice", "dice", NULL, false},
+    {"ce+dice", NULL, "cew_dice", true},
+    {"focal+dice", NULL, "focal_dice", false},
+};
+
+enum { GOLDEN_LOSSES = sizeof golden_losses / sizeof golden_losses[0] };
+
+/* Both passes of a loss over the last forward, as the reference counts; `f_score` may be NULL. */
+static double golden_value(const network *net, atr_plan *plan, const struct golden_loss *golden_loss,
+                           double *f_score)
+{
+    int64_t pixels[256] = {0};
+    atr_loss_config config;
+    atr_loss *loss = NULL;
+    double value = 0;
+
+    atr_loss_defaults(&config);
+    must(atr_loss_parse(golden_loss->terms, &config));
+    config.reference = true;
+    config.class_weight_count = golden_loss->weighted ? net->c.classes : 0;
+    for (int64_t k = 0; k < config.class_weight_count; k++)
+        config.class_weights[k] = (float)(1 + 0.25 * (double)(k % 4));
+    for (int64_t i = 0; i < net->c.batch * net->c.height * net->c.width; i++)
+        pixels[net->labels[i]]++;
+    must(atr_loss_create(&config, net->c.classes, &loss));
+    atr_loss_begin(loss, pixels, pixels[255], 1);
+    if (atr_loss_needs_sums(loss))
+        must(atr_plan_loss_sums(plan, net->labels, loss));
+    atr_loss_settle(loss);
+    must(atr_plan_loss(plan, net->labels, loss, &value));
+    value += atr_loss_known(loss);
+    if (f_score != NULL)
+        *f_score = atr_loss_f_score(loss);
+    atr_loss_destroy(loss);
+    return value;
+}
+
 static void losses_agree(void **state)
 {
     const subject *s = *state;
     network net;
-    double loss = 0, weighted = 0, weight_sum = 0;
-    float weights[256];
 
     network_open(&net, &s->c, s->backend, -1);
-    for (int64_t k = 0; k < s->c.classes; k++)
-        weights[k] = (float)(1 + 0.25 * (double)(k % 4));
-    for (int64_t i = 0; i < s->c.batch * s->c.height * s->c.width; i++)
-        weight_sum += net.labels[i] < s->c.classes ? weights[net.labels[i]] : 0;
     assert_true(net.valid == parity_scalar(golden, &s->c, "losses/valid_pixels"));
     atr_plan *plan = network_plan(&net, ATR_TRAIN, ATR_REWRITE_ALL, false);
     must(atr_plan_forward(plan, net.images));
-    must(atr_plan_cross_entropy(plan, net.labels, NULL, net.valid, &loss));
-    must(atr_plan_cross_entropy(plan, net.labels, weights, weight_sum, &weighted));
-    check_error(s, "ce", fabs(loss - parity_scalar(golden, &s->c, "losses/ce")), 0, floor_loss);
-    check_error(s, "ce_weighted", fabs(weighted - parity_scalar(golden, &s->c, "losses/ce_weighted")), 0,
-                floor_loss);
+    for (int i = 0; i < GOLDEN_LOSSES; i++) {
+        const struct golden_loss *g = &golden_losses[i];
+        double f_score = 0;
+        const double got = golden_value(&net, plan, g, &f_score);
+        const double want = g->name != NULL ? parity_scalar(golden, &s->c, "losses/%s", g->name)
+                                            : parity_scalar(golden, &s->c, "grad/%s/loss", g->group);
+        check_error(s, g->name != NULL ? g->name : g->group, fabs(got - want), 0, floor_loss);
+        check_error(s, "f_score", fabs(f_score - parity_scalar(golden, &s->c, "losses/f_score")), 0, 1e-3);
+    }
     atr_plan_destroy(plan);
     network_close(&net);
 }
@@ -228,46 +273,56 @@ static void check_gradient(const subject *s, const network *net, int64_t p, int6
                     floor_gradient_first8 * g->l2[k]);
 }
 
-/* For each set of rewrites: all, none. */
-static void every_gradient_agrees(void **state)
+static void check_gradients(const subject *s, const network *net, const char *group)
 {
-    const subject *s = *state;
-    gradient_golden g = {parity_read(golden, &s->c, NULL, "grad/ce/l2"),
-                         parity_read(golden, &s->c, NULL, "grad/ce/first8"),
-                         parity_read(golden, &s->c, NULL, "grad/ce/l2_f32_rel_err"),
-                         parity_read(golden, &s->c, NULL, "grad/ce/first8_f32_abs_err"),
+    gradient_golden g = {parity_read(golden, &s->c, NULL, "grad/%s/l2", group),
+                         parity_read(golden, &s->c, NULL, "grad/%s/first8", group),
+                         parity_read(golden, &s->c, NULL, "grad/%s/l2_f32_rel_err", group),
+                         parity_read(golden, &s->c, NULL, "grad/%s/first8_f32_abs_err", group),
                          parity_read(golden, &s->c, NULL, "param_zero_grad")};
-    const double total = parity_scalar(golden, &s->c, "grad/ce/total_l2");
+    const double total = parity_scalar(golden, &s->c, "grad/%s/total_l2", group);
+    double squares = 0;
+    int64_t k = 0;
 
-    for (int rewrites = -1; rewrites <= 0; rewrites++) {
-        network net;
-        double loss = 0, squares = 0;
-        int64_t k = 0;
-        network_open(&net, &s->c, s->backend, -1);
-        atr_plan *plan = network_plan(&net, ATR_TRAIN, rewrites, false);
-        must(atr_plan_forward(plan, net.images));
-        must(atr_plan_cross_entropy(plan, net.labels, NULL, net.valid, &loss));
-        must(atr_plan_backward(plan, NULL, NULL));
-        for (int64_t p = 0; p < atr_params_count(net.params); p++) {
-            if (atr_param_is_buffer(atr_params_spec(net.params, p)->kind))
-                continue;
-            const atr_tensor tensor = atr_params_gradient(net.params, p);
-            if (g.zero[k] == 0) {
-                check_gradient(s, &net, p, k, &g);
-                squares += pow(norm_of(tensor.data, atr_tensor_count(&tensor)), 2);
-            }
-            k++;
+    for (int64_t p = 0; p < atr_params_count(net->params); p++) {
+        if (atr_param_is_buffer(atr_params_spec(net->params, p)->kind))
+            continue;
+        const atr_tensor tensor = atr_params_gradient(net->params, p);
+        if (g.zero[k] == 0) {
+            check_gradient(s, net, p, k, &g);
+            squares += pow(norm_of(tensor.data, atr_tensor_count(&tensor)), 2);
         }
-        check_error(s, "whole gradient", fabs(sqrt(squares) - total) / total,
-                    parity_scalar(golden, &s->c, "grad/ce/total_l2_f32_rel_err"), floor_gradient_norm);
-        atr_plan_destroy(plan);
-        network_close(&net);
+        k++;
     }
+    check_error(s, "whole gradient", fabs(sqrt(squares) - total) / total,
+                parity_scalar(golden, &s->c, "grad/%s/total_l2_f32_rel_err", group), floor_gradient_norm);
     atr_free(g.l2);
     atr_free(g.first8);
     atr_free(g.l2_err);
     atr_free(g.first8_err);
     atr_free(g.zero);
+}
+
+/* With all rewrites each loss whose gradient is known; without them cross-entropy's. */
+static void every_gradient_agrees(void **state)
+{
+    const subject *s = *state;
+
+    for (int rewrites = -1; rewrites <= 0; rewrites++) {
+        network net;
+        network_open(&net, &s->c, s->backend, -1);
+        atr_plan *plan = network_plan(&net, ATR_TRAIN, rewrites, false);
+        for (int i = 0; i < (rewrites == 0 ? 1 : GOLDEN_LOSSES); i++) {
+            if (golden_losses[i].group == NULL)
+                continue;
+            must(atr_plan_forward(plan, net.images));
+            golden_value(&net, plan, &golden_losses[i], NULL);
+            must(atr_plan_backward(plan, NULL, NULL));
+            check_gradients(s, &net, golden_losses[i].group);
+        }
+        atr_plan_destroy(plan);
+        network_close(&net);
+    }
 }
 
 typedef struct step_golden {
