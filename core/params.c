@@ -7,6 +7,7 @@
 typedef struct entry {
     atr_param_spec spec;
     int64_t offset; /* elements: into the flat values, the f32 buffers, or the counters */
+    bool frozen;
 } entry;
 
 struct atr_params {
@@ -167,6 +168,54 @@ float *atr_params_flat_gradients(const atr_params *params)
 int64_t atr_params_flat_offset(const atr_params *params, int64_t index)
 {
     return params->entries[index].offset;
+}
+
+int64_t atr_params_flat_room(const atr_params *params, int64_t index)
+{
+    return padded_elements(&params->entries[index].spec);
+}
+
+void atr_params_set_frozen(atr_params *params, int64_t index, bool frozen)
+{
+    params->entries[index].frozen = frozen;
+}
+
+bool atr_params_frozen(const atr_params *params, int64_t index)
+{
+    return params->entries[index].frozen;
+}
+
+void atr_params_freeze(atr_params *params, const char *prefix, bool trainable, bool buffers)
+{
+    const size_t length = strlen(prefix);
+
+    for (int64_t i = 0; i < params->count; i++) {
+        entry *e = &params->entries[i];
+        if (strncmp(e->spec.name, prefix, length) == 0)
+            e->frozen = atr_param_is_buffer(e->spec.kind) ? buffers : trainable;
+    }
+}
+
+/* Trainable entries lie in reverse order of declaration, buffers in order; counters lie elsewhere. */
+bool atr_params_next_span(const atr_params *params, bool buffers, atr_span *span)
+{
+    const int64_t from = span->offset + span->count;
+
+    *span = (atr_span){0, 0};
+    for (int64_t k = 0; k < params->count; k++) {
+        const entry *e = &params->entries[buffers ? k : params->count - 1 - k];
+        if (atr_param_is_buffer(e->spec.kind) != buffers || e->spec.kind == ATR_PARAM_TRACKED ||
+            e->offset < from)
+            continue;
+        if (e->frozen && span->count > 0)
+            break;
+        if (e->frozen)
+            continue;
+        if (span->count == 0)
+            span->offset = e->offset;
+        span->count += padded_elements(&e->spec);
+    }
+    return span->count > 0;
 }
 
 int64_t atr_params_buffer_count(const atr_params *params)

@@ -61,7 +61,7 @@ static double loss_divisor(const atr_parallel *parallel, const census *all)
     return sum > 0 ? sum : 1;
 }
 
-/* Network and loss of this rank's part; `loss` is its share of the whole step's. */
+/* Network and loss of some of this rank's samples; `loss` is their share of the whole step's. */
 static atr_status run_forward(const atr_parallel *parallel, const atr_parallel_batch *batch, double divisor,
                               double *loss)
 {
@@ -75,6 +75,99 @@ done:
     return status;
 }
 
+typedef struct lap {
+    double last, *seconds;
+} lap;
+
+static void end_phase(lap *clock, atr_phase phase)
+{
+    const double now = atr_seconds();
+
+    clock->seconds[phase] += now - clock->last;
+    clock->last = now;
+}
+
+/* Part `index` of `parts` of a rank's samples. */
+static atr_parallel_batch part_of(const atr_parallel_batch *batch, int64_t channels, int64_t parts,
+                                  int64_t index)
+{
+    atr_parallel_batch part = *batch;
+    const int64_t first = batch->count * index / parts, pixels = batch->height * batch->width;
+
+    part.count = batch->count / parts;
+    part.images += first * pixels * channels;
+    part.labels += first * pixels;
+    part.keys += first;
+    part.samples += first;
+    return part;
+}
+
+/* What a finished gradient of the last part is to become before it goes to the reducer. */
+typedef struct summing {
+    const atr_parallel *parallel;
+    bool reduce;
+} summing;
+
+/* An atr_grad_ready_fn: adds the sums of the earlier parts. */
+static atr_status add_earlier(void *user, int64_t offset, int64_t count)
+{
+    const summing *const sum = user;
+    const atr_parallel *const p = sum->parallel;
+    atr_status status = ATR_OK;
+
+    if (p->parts > 1)
+        ATR_TRY(p->backend->table->accumulate(p->backend, atr_params_flat_gradients(p->params) + offset,
+                                              p->sums + offset, count));
+    if (sum->reduce)
+        ATR_TRY(atr_reducer_ready(p->reducer, offset, count));
+
+done:
+    return status;
+}
+
+/* The gradients of a part that is not the last go into the sums. */
+static atr_status keep_sums(const atr_parallel *parallel, bool first)
+{
+    float *const gradients = atr_params_flat_gradients(parallel->params);
+    atr_span span = {0, 0};
+    atr_status status = ATR_OK;
+
+    while (status == ATR_OK && atr_params_next_span(parallel->params, false, &span)) {
+        if (first)
+            memset(parallel->sums + span.offset, 0, (size_t)span.count * sizeof *gradients);
+        status = parallel->backend->table->accumulate(parallel->backend, parallel->sums + span.offset,
+                                                      gradients + span.offset, span.count);
+    }
+    return status;
+}
+
+/* Loss and gradients of this rank's samples, part by part. With `reduce` the reducer is told of finished gradients. */
+static atr_status run_parts(const atr_parallel *parallel, const atr_parallel_batch *batch, double divisor,
+                            bool reduce, double *loss, lap *clock)
+{
+    const int64_t parts = parallel->parts > 1 ? parallel->parts : 1;
+    const int64_t channels = atr_plan_images_channels(parallel->plan);
+    summing sum = {parallel, reduce};
+    atr_status status = ATR_OK;
+
+    *loss = 0;
+    for (int64_t i = 0; i < parts; i++) {
+        const atr_parallel_batch part = part_of(batch, channels, parts, i);
+        const bool last = i == parts - 1;
+        double share = 0;
+        ATR_TRY(run_forward(parallel, &part, divisor, &share));
+        *loss += share;
+        end_phase(clock, ATR_PHASE_FORWARD);
+        ATR_TRY(atr_plan_backward(parallel->plan, last ? add_earlier : NULL, &sum));
+        if (!last)
+            ATR_TRY(keep_sums(parallel, i == 0));
+        end_phase(clock, ATR_PHASE_BACKWARD);
+    }
+
+done:
+    return status;
+}
+
 /* Name of the first parameter, in the order in which backward finishes them, whose gradient is not finite; NULL: none. */
 static const char *first_bad_gradient(const atr_parallel *parallel)
 {
@@ -82,7 +175,7 @@ static const char *first_bad_gradient(const atr_parallel *parallel)
         const atr_param_spec *const spec = atr_params_spec(parallel->params, i);
         const atr_tensor gradient = atr_params_gradient(parallel->params, i);
         double sum = 0;
-        if (atr_param_is_buffer(spec->kind))
+        if (atr_param_is_buffer(spec->kind) || atr_params_frozen(parallel->params, i))
             continue;
         if (parallel->backend->table->sum_squares(parallel->backend, gradient.data,
                                                   atr_tensor_count(&gradient), &sum) != ATR_OK ||
@@ -120,11 +213,11 @@ static atr_status explain_numeric(const atr_parallel *parallel, const atr_parall
 {
     const char *tensor = NULL;
     char samples[512], value[ATR_REAL_TEXT_BYTES];
-    double loss = 0;
+    double loss = 0, seconds[ATR_PHASES] = {0};
+    lap clock = {0, seconds};
     atr_status status = ATR_OK;
 
-    ATR_TRY(run_forward(parallel, batch, divisor, &loss));
-    ATR_TRY(atr_plan_backward(parallel->plan, NULL, NULL));
+    ATR_TRY(run_parts(parallel, batch, divisor, false, &loss, &clock));
     tensor = first_bad_gradient(parallel);
     list_samples(batch, samples, sizeof samples);
     if (!isfinite(loss) || tensor != NULL)
@@ -141,18 +234,6 @@ done:
             atr_fail(ATR_ERR_NUMERIC, "T01: step %lld: the sum of the ranks' gradients is too large for f32",
                      (long long)number);
     return status;
-}
-
-typedef struct lap {
-    double last, *seconds;
-} lap;
-
-static void end_phase(lap *clock, atr_phase phase)
-{
-    const double now = atr_seconds();
-
-    clock->seconds[phase] = now - clock->last;
-    clock->last = now;
 }
 
 /* Sums gradients and losses. `local` is how this rank's part went; every rank takes part in the sums all the same, so that
@@ -174,12 +255,17 @@ done:
     return status;
 }
 
+/* What brings a gradient of this norm down to `clip`, as PyTorch's clip_grad_norm_ (Pascanu et al. 2013). */
+static double clip_scale(double clip, double norm)
+{
+    return clip > 0 && norm > clip ? clip / (norm + 1e-6) : 1.0;
+}
+
 atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_batch *batch, atr_status ready,
                              bool stop, int64_t number, double lr, atr_parallel_result *out)
 {
     lap clock = {atr_seconds(), out->seconds};
     census all;
-    double squares = 0;
     atr_status status = ATR_OK, local = ATR_OK;
 
     *out = (atr_parallel_result){0};
@@ -191,24 +277,17 @@ atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_ba
     end_phase(&clock, ATR_PHASE_COUNT);
 
     atr_reducer_begin(parallel->reducer);
-    local = run_forward(parallel, batch, divisor, &out->loss);
-    end_phase(&clock, ATR_PHASE_FORWARD);
-    if (local == ATR_OK)
-        local = atr_plan_backward(parallel->plan, atr_reducer_ready, parallel->reducer);
-    end_phase(&clock, ATR_PHASE_BACKWARD);
+    local = run_parts(parallel, batch, divisor, true, &out->loss, &clock);
 
     ATR_TRY(reduce(parallel, local, &out->loss));
     if (!parallel->freeze_norm)
         ATR_TRY(atr_comm_average_buffers(parallel->comm, parallel->params));
     end_phase(&clock, ATR_PHASE_REDUCE);
 
-    ATR_TRY(parallel->backend->table->sum_squares(parallel->backend,
-                                                  atr_params_flat_gradients(parallel->params),
-                                                  atr_params_flat_count(parallel->params), &squares));
-    out->gradient_norm = sqrt(squares);
-    if (!isfinite(out->loss) || !isfinite(squares))
+    ATR_TRY(atr_optim_gradient_norm(parallel->optim, &out->gradient_norm));
+    if (!isfinite(out->loss) || !isfinite(out->gradient_norm))
         ATR_TRY(explain_numeric(parallel, batch, divisor, number));
-    ATR_TRY(atr_optim_step(parallel->optim, lr, 1.0));
+    ATR_TRY(atr_optim_step(parallel->optim, lr, clip_scale(parallel->clip, out->gradient_norm)));
     end_phase(&clock, ATR_PHASE_UPDATE);
 
 done:
