@@ -209,6 +209,11 @@ void atr_optim_set_steps(atr_optim *optim, int64_t steps)
         optim->entry_steps[i] = atr_param_is_buffer(atr_params_spec(optim->params, i)->kind) ? 0 : steps;
 }
 
+void atr_optim_set_update_count(atr_optim *optim, int64_t steps)
+{
+    optim->steps = steps;
+}
+
 atr_status atr_optim_kind_parse(const char *name, atr_optim_kind *out)
 {
     for (int i = 0; i < KINDS; i++)

@@ -38,8 +38,9 @@ atr_params *atr_optim_moment(atr_optim *optim, int index);
 int64_t atr_optim_steps(const atr_optim *optim);
 /* Updates that each entry of the params has seen, [atr_params_count]; borrowed, and may be written (a run that goes on). */
 int64_t *atr_optim_entry_steps(atr_optim *optim);
-/* Updates made; those of all entries too. */
+/* Updates made; the first sets those of all entries too. */
 void atr_optim_set_steps(atr_optim *optim, int64_t steps);
+void atr_optim_set_update_count(atr_optim *optim, int64_t steps);
 
 /* "sgd", "adam", "adamw" -> kind; ATR_ERR_USAGE names what there is. */
 atr_status atr_optim_kind_parse(const char *name, atr_optim_kind *out);

@@ -61,7 +61,8 @@ static void defaults_are_those_of_the_reference(void **state)
     assert_int_equal(p.config.optim.kind, ATR_OPTIM_SGD);
     assert_true(p.config.optim.nesterov && p.config.optim.momentum == 0.9 &&
                 p.config.optim.weight_decay == 1e-4);
-    assert_true(near(p.config.schedule.lr, 7e-3 * 8 / 16) && near(p.config.schedule.min_lr, 7e-5 * 8 / 16));
+    assert_true(near(p.config.phases[0].schedule.lr, 7e-3 * 8 / 16) &&
+                near(p.config.phases[0].schedule.min_lr, 7e-5 * 8 / 16));
     assert_true(p.config.dropout[0] == 0.5 && p.config.dropout[1] == 0.1);
     assert_int_equal(p.config.class_weight_count, 0);
     atr_augment reference;
@@ -77,10 +78,10 @@ static void rates_are_taken_as_they_are_without_fit_lr(void **state)
 
     (void)state;
     parse(&p, "--no-fit-lr --lr 0.5");
-    assert_true(near(p.config.schedule.lr, 0.5) && near(p.config.schedule.min_lr, 0.005));
+    assert_true(near(p.config.phases[0].schedule.lr, 0.5) && near(p.config.phases[0].schedule.min_lr, 0.005));
     end(&p);
     parse(&p, "--no-fit-lr --lr 0.5 --min-lr 0");
-    assert_true(p.config.schedule.min_lr == 0);
+    assert_true(p.config.phases[0].schedule.min_lr == 0);
     end(&p);
 }
 

@@ -124,7 +124,7 @@ static void sample_make(sample *s, uint64_t seed)
     strcpy(s->extras[1].key, "note");
     s->state.extra_count = 2;
     s->state.extras = s->extras;
-    s->ckpt = (atr_checkpoint){&s->info, s->params, &s->optim, &s->state};
+    s->ckpt = (atr_checkpoint){&s->info, s->params, &s->optim, &s->state, NULL};
 }
 
 static void sample_free(sample *s)
