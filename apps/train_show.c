@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "apps/train_impl.h"
+#include "core/log.h"
 #include "core/progress.h"
 #include "core/timer.h"
 
@@ -67,14 +68,27 @@ static void warn_few_steps(const atr_trainer *trainer)
         atr_dataset_split(trainer->dataset, ATR_SPLIT_TRAIN, &samples) / options->batch;
     const int64_t total = epoch_steps * options->epochs;
 
-    if (!trainer->resumed && epoch_steps > 0 && total <= wanted)
-        atr_train_say(
-            trainer,
-            "T04: %lld epochs are %lld steps of batch %lld; for a good result %s usually takes more than "
-            "%lld (--epochs %lld)",
-            (long long)options->epochs, (long long)total, (long long)options->batch,
-            atr_optim_kind_name(trainer->config.optim.kind), (long long)wanted,
-            (long long)(wanted / epoch_steps + 1));
+    if (trainer->root && !trainer->resumed && epoch_steps > 0 && total <= wanted)
+        atr_log(ATR_LOG_WARN,
+                "T04: %lld epochs are %lld steps of batch %lld; with %s a good result usually takes more "
+                "than %lld "
+                "(--epochs %lld).",
+                (long long)options->epochs, (long long)total, (long long)options->batch,
+                atr_optim_kind_name(trainer->config.optim.kind), (long long)wanted,
+                (long long)(wanted / epoch_steps + 1));
+}
+
+/* T05: what is frozen ought to be worth keeping. */
+static void warn_random_backbone(const atr_trainer *trainer)
+{
+    const atr_train_options *const options = trainer->options;
+
+    if (trainer->root && options->freeze_epochs > 0 && options->weights == NULL && !trainer->resumed)
+        atr_log(ATR_LOG_WARN,
+                "T05: the backbone is frozen at random values for %lld epochs: --freeze-epochs is for a "
+                "network that "
+                "--weights brings. Without one, --freeze-epochs 0.",
+                (long long)options->freeze_epochs);
 }
 
 static void show_schedule(const atr_trainer *trainer)
@@ -88,10 +102,7 @@ static void show_schedule(const atr_trainer *trainer)
     for (int i = 0; i < trainer->config.phase_count; i++)
         say_phase(trainer, &trainer->config.phases[i]);
     warn_few_steps(trainer);
-    if (options->freeze_epochs > 0 && options->weights == NULL && !trainer->resumed)
-        atr_train_say(trainer,
-                      "the backbone is frozen at random values: --freeze-epochs is for a network that "
-                      "--weights brought");
+    warn_random_backbone(trainer);
 }
 
 void atr_train_show_phase(const atr_trainer *trainer)
