@@ -40,6 +40,9 @@ bool atr_param_is_buffer(atr_param_kind kind);
 /* Makes zeroed blocks for `count` specs, which are copied. `allocator` is the back end's (host or device). */
 atr_status atr_params_create(const atr_param_spec *specs, int64_t count, const atr_allocator *allocator,
                              atr_params **out);
+/* The same without gradients, for moments and averages of a network's values. */
+atr_status atr_params_create_plain(const atr_param_spec *specs, int64_t count, const atr_allocator *allocator,
+                                   atr_params **out);
 void atr_params_destroy(atr_params *params);
 
 /* Entries keep their order of declaration: the order of the reference's state_dict. */
@@ -48,7 +51,7 @@ const atr_param_spec *atr_params_spec(const atr_params *params, int64_t index);
 /* Index of `name`, or -1. */
 int64_t atr_params_find(const atr_params *params, const char *name);
 
-/* Views of entry `index`; borrowed. The gradient's data is NULL for a buffer. */
+/* Views of entry `index`; borrowed. The gradient's data is NULL for a buffer, and where there are none. */
 atr_tensor atr_params_value(const atr_params *params, int64_t index);
 atr_tensor atr_params_gradient(const atr_params *params, int64_t index);
 

@@ -23,7 +23,7 @@ atr_status atr_ema_create(double decay, const atr_params *params, atr_backend *b
     ATR_TRY(ATR_NEW(count, &specs));
     for (int64_t i = 0; i < count; i++)
         specs[i] = *atr_params_spec(params, i);
-    ATR_TRY(atr_params_create(specs, count, atr_backend_allocator(backend), &ema->mean));
+    ATR_TRY(atr_params_create_plain(specs, count, atr_backend_allocator(backend), &ema->mean));
     ATR_TRY(atr_params_copy(params, ema->mean));
     ema->decay = decay;
     ema->backend = backend;

@@ -52,7 +52,7 @@ static atr_status create_moment(const atr_params *params, const atr_allocator *a
     for (int64_t i = 0; i < count; i++)
         if (!atr_param_is_buffer(atr_params_spec(params, i)->kind))
             specs[trainable++] = *atr_params_spec(params, i);
-    ATR_TRY(atr_params_create(specs, trainable, allocator, out));
+    ATR_TRY(atr_params_create_plain(specs, trainable, allocator, out));
 
 done:
     atr_free(specs);
