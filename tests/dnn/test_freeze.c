@@ -186,8 +186,11 @@ static void a_frozen_backbone_with_running_statistics_is_folded(void **state)
     result plain = run("ref", false, true, 0);
     result whole = run("auto", false, true, ATR_REWRITE_ALL);
     result frozen = run("auto", true, true, ATR_REWRITE_ALL);
+    result folded = run("ref", true, true, ATR_REWRITE_ALL);
     compare(&whole, &plain, 1e-4);
     compare(&frozen, &plain, 1e-4);
+    compare(&folded, &plain, 1e-5);
+    result_free(&folded);
     assert_true(frozen.arena < whole.arena);
     assert_true(frozen.steps < whole.steps);
     assert_memory_equal(frozen.buffers, atr_params_flat_buffers(net.params), (size_t)first * sizeof(float));
