@@ -1,5 +1,9 @@
 /* What freezing the backbone is worth: training steps on street pictures (CamVid), all of the network and with the backbone frozen,
- * one after the other in turns, so that what else the machine does falls on all alike. */
+ * one after the other in turns, so that what else the machine does falls on all alike.
+ *
+ * What it can be worth depends on the backbone's share of a step. Xception's is most of it. MobileNetV2 is small: in f32 two thirds of
+ * a step are the decoder's two convolutions and the ASPP, which are trained in both cases, so that even a backbone that costs nothing would
+ * not give more than 1.6. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +24,18 @@
 #include "tests/support/parity.h"
 #include "tests/support/scratch.h"
 
-enum { BATCH = 4, HEIGHT = 352, WIDTH = 480, CLASSES = 11, ROUNDS = 5, SIDES = 3 };
+enum { BATCH = 2, HEIGHT = 256, WIDTH = 352, CLASSES = 11, ROUNDS = 5, SIDES = 3 };
+
+/* How many times as fast a step is at least, with the batch's and with running statistics. */
+static const struct {
+    const char *backbone;
+    double least[SIDES];
+} cases[] = {
+    {"mobilenetv2", {1, 1.2, 1.3}},
+    {"xception", {1, 1.6, 1.6}},
+};
+
+enum { CASES = sizeof cases / sizeof cases[0] };
 
 static const char *const names[SIDES] = {"all trained", "frozen, batch's statistics",
                                          "frozen, running statistics"};
@@ -35,7 +50,7 @@ typedef struct side {
     double wall[ROUNDS], processor[ROUNDS]; /* s */
 } side;
 
-static void side_open(side *s, int kind, atr_comm *comm)
+static void side_open(side *s, const char *backbone, int kind, atr_comm *comm)
 {
     static const atr_session_options options = {"auto", 0};
     const atr_optim_config config = {.kind = ATR_OPTIM_SGD, .momentum = 0.9, .weight_decay = 1e-4};
@@ -45,7 +60,7 @@ static void side_open(side *s, int kind, atr_comm *comm)
     static atr_model_info info;
 
     memset(s, 0, sizeof *s);
-    atr_session_describe("mobilenetv2", CLASSES, 16, &info);
+    atr_session_describe(backbone, CLASSES, 16, &info);
     must(atr_session_open(&options, NULL, &s->session));
     must(atr_session_build(&s->session, &info, dropout));
     must(atr_model_init(s->session.params, ATR_INIT_KAIMING, 1, 1));
@@ -126,51 +141,62 @@ static void open_loader(const char *path, atr_dataset **dataset, atr_loader **lo
     must(atr_loader_create(*dataset, &config, loader));
 }
 
-static void a_frozen_backbone_is_faster_and_takes_less_memory(void **state)
+/* Runs the sides in turns and prints what was measured; false where one is too slow or keeps too much. */
+static bool compare(int c, const atr_batch *batch, atr_comm *comm)
 {
-    char *const folder = scratch_create();
-    const char *const path = scratch_text("%s/camvid.h5", folder);
-    const char *const shared = parity_shared();
-    atr_comm *comm = NULL;
-    atr_dataset *dataset = NULL;
-    atr_loader *loader = NULL;
-    atr_batch batch;
     side sides[SIDES];
+    bool good = true;
 
-    (void)state;
-    if (shared == NULL || !atr_path_is_folder(scratch_text("%s/camvid", shared))) {
-        scratch_remove(folder);
-        printf("skipped: no CamVid pictures in the folder of shared test data\n");
-        skip();
-    }
-    command_expect(0, "468 samples", atr_cmd_pack, "pack", scratch_text("%s/camvid/VOC2007", shared), "-o",
-                   path, "--classes", "11", "--ignore", "11", NULL);
-    must(atr_comm_open(&comm));
-    open_loader(path, &dataset, &loader);
-    must(atr_loader_next(loader, &batch));
     for (int k = 0; k < SIDES; k++)
-        side_open(&sides[k], k, comm);
+        side_open(&sides[k], cases[c].backbone, k, comm);
     for (int round = -1; round < ROUNDS; round++)
         for (int k = 0; k < SIDES; k++)
-            step(&sides[k], &batch, round);
-
+            step(&sides[k], batch, round);
     const double whole = median(sides[0].processor), whole_wall = median(sides[0].wall);
     const double arena = (double)atr_plan_arena_bytes(sides[0].plan);
     for (int k = 0; k < SIDES; k++) {
         const double processor = median(sides[k].processor), wall = median(sides[k].wall);
         const double bytes = (double)atr_plan_arena_bytes(sides[k].plan);
-        printf("%-27s %7.0f ms a step (%.2f times as fast), %7.0f ms of processor time (%.2f times), "
-               "%4.0f MiB of activations (%.2f)\n",
-               names[k], 1e3 * wall, whole_wall / wall, 1e3 * processor, whole / processor, bytes / (1 << 20),
-               bytes / arena);
-        assert_true(k == 0 || whole / processor >= 1.6);
-        assert_true(k == 0 || bytes < 0.8 * arena);
-        side_close(&sides[k]);
+        printf("%-11s %-27s %6.0f ms of processor time a step (%.2f times as fast), %6.0f ms (%.2f times), "
+               "%5.0f MiB of activations (%.2f)\n",
+               cases[c].backbone, names[k], 1e3 * processor, whole / processor, 1e3 * wall, whole_wall / wall,
+               bytes / (1 << 20), bytes / arena);
+        good = good && whole / processor >= cases[c].least[k] && (k == 0 || bytes < 0.6 * arena);
     }
+    fflush(stdout);
+    for (int k = 0; k < SIDES; k++)
+        side_close(&sides[k]);
+    return good;
+}
+
+static void a_frozen_backbone_is_faster_and_takes_less_memory(void **state)
+{
+    const char *const shared = parity_shared();
+    atr_comm *comm = NULL;
+    atr_dataset *dataset = NULL;
+    atr_loader *loader = NULL;
+    atr_batch batch;
+    bool good = true;
+
+    (void)state;
+    if (shared == NULL || !atr_path_is_folder(scratch_text("%s/camvid", shared))) {
+        printf("skipped: no CamVid pictures in the folder of shared test data\n");
+        skip();
+    }
+    char *const folder = scratch_create();
+    const char *const path = scratch_text("%s/camvid.h5", folder);
+    command_expect(0, "468 samples", atr_cmd_pack, "pack", scratch_text("%s/camvid/VOC2007", shared), "-o",
+                   path, "--classes", "11", "--ignore", "11", NULL);
+    must(atr_comm_open(&comm));
+    open_loader(path, &dataset, &loader);
+    must(atr_loader_next(loader, &batch));
+    for (int c = 0; c < CASES; c++)
+        good = compare(c, &batch, comm) && good;
     atr_loader_destroy(loader);
     atr_dataset_close(dataset);
     atr_comm_close(comm);
     scratch_remove(folder);
+    assert_true(good);
 }
 
 int main(void)
