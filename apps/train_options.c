@@ -330,6 +330,8 @@ atr_status atr_train_config_from(const atr_options *parsed, const atr_train_opti
     if (options->output_stride != 8 && options->output_stride != 16)
         return atr_fail(ATR_ERR_USAGE, "--output-stride: %lld is neither 8 nor 16",
                         (long long)options->output_stride);
+    if (options->target_miou > 0 && options->eval_period == 0)
+        return atr_fail(ATR_ERR_USAGE, "--target-miou needs evaluations, and --eval-period 0 makes none");
     ATR_TRY(atr_size_parse(options->size, &out->height, &out->width));
     ATR_TRY(read_dropout(options, out->dropout));
     ATR_TRY(read_class_weights(options, out));

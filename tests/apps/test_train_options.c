@@ -166,6 +166,7 @@ static void what_has_no_meaning_is_refused(void **state)
                                         "--clip -1",
                                         "--ema 1",
                                         "--target-miou 80",
+                                        "--target-miou 0.8 --eval-period 0",
                                         "--warmup 100",
                                         "--warmup -1",
                                         "--schedule poly --power 0",
