@@ -40,6 +40,12 @@ static void append_state(const atr_checkpoint_file *file, const atr_train_state 
         (long long)s->epoch, s->step_in_epoch > 0 ? " and a part" : "", (long long)s->global_step,
         (long long)s->global_batch, (long long)s->ranks, s->ranks == 1 ? "" : "s",
         (unsigned long long)s->seed, s->schedule, atr_checkpoint_has_optim(file) ? "; can be resumed" : "");
+    if (atr_checkpoint_has_trained(file)) {
+        atr_info_label(out, "weights");
+        atr_text_append(out,
+                        "average of the weights of %lld steps; those that training goes on from are beside\n",
+                        (long long)s->average_steps);
+    }
     atr_info_label(out, "best");
     if (isfinite(s->best_score))
         atr_text_append(out, "mIoU %.2f %% on val at epoch %lld\n", 100 * s->best_score,

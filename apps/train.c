@@ -16,7 +16,7 @@ static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *resu
         .loss = result->loss,
         .f_score = result->f_score,
         .lr = lr,
-        .images_per_s = seconds > 0 ? (double)trainer->options->batch / seconds : 0,
+        .images_per_s = seconds > 0 ? (double)trainer->phase->batch / seconds : 0,
         .gradient_norm = result->gradient_norm,
         .load_s = waited - trainer->waited,
         .step_s = seconds,
@@ -34,16 +34,17 @@ static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *resu
 /* T01 ends with what the user can do. */
 static atr_status advise(const atr_trainer *trainer, atr_status status, double lr)
 {
+    const char *const clip = trainer->options->clip > 0 ? "a smaller --clip" : "--clip 1";
     char *message = NULL;
 
     if (status != ATR_ERR_NUMERIC || atr_strdup(atr_status_message(), &message) != ATR_OK)
         return status;
     if (trainer->saved_step >= 0)
-        atr_fail(status, "%s Last good checkpoint: step %lld. Try --lr %.2g, or look at these samples.",
-                 message, (long long)trainer->saved_step, 0.25 * lr);
+        atr_fail(status, "%s Last good checkpoint: step %lld. Try --lr %.2g, %s, or look at these samples.",
+                 message, (long long)trainer->saved_step, 0.25 * lr, clip);
     else
-        atr_fail(status, "%s No checkpoint was written before. Try --lr %.2g, or look at these samples.",
-                 message, 0.25 * lr);
+        atr_fail(status, "%s No checkpoint was written before. Try --lr %.2g, %s, or look at these samples.",
+                 message, 0.25 * lr, clip);
     atr_free(message);
     return status;
 }
@@ -51,7 +52,8 @@ static atr_status advise(const atr_trainer *trainer, atr_status status, double l
 /* One step on all ranks; `*stop`: some rank was asked to stop. */
 static atr_status train_step(atr_trainer *trainer, bool *stop)
 {
-    const double lr = atr_schedule_at(&trainer->config.schedule, trainer->cursor.epoch);
+    const double lr = atr_schedule_at(&trainer->phase->schedule, trainer->cursor.epoch,
+                                      trainer->cursor.step_in_epoch, trainer->steps_per_epoch);
     atr_parallel_result result;
     atr_batch batch = {0};
     const atr_status ready = atr_loader_next(trainer->loader, &batch);
@@ -62,6 +64,8 @@ static atr_status train_step(atr_trainer *trainer, bool *stop)
     status = atr_parallel_step(&trainer->parallel, &part, ready, atr_stop_wanted(),
                                trainer->cursor.global_step + 1, lr, &result);
     ATR_TRY(advise(trainer, status, lr));
+    if (trainer->ema != NULL)
+        ATR_TRY(atr_ema_update(trainer->ema, trainer->session.params));
     trainer->cursor.step_in_epoch++;
     trainer->cursor.global_step++;
     *stop = result.stop || trainer->cursor.global_step == trainer->options->stop_after;
@@ -80,10 +84,12 @@ static atr_status evaluate(atr_trainer *trainer, bool *best)
         .fit = (atr_fit_mode)trainer->options->eval_fit,
     };
     const double started = atr_seconds();
+    atr_session session = trainer->session; /* borrowed but for the network */
     atr_scores scores;
     atr_status status = ATR_OK;
 
-    ATR_TRY(atr_evaluate(&trainer->session, trainer->dataset, &options, &trainer->confusion));
+    session.params = atr_train_shown_params(trainer);
+    ATR_TRY(atr_evaluate(&session, trainer->dataset, &options, &trainer->confusion));
     atr_scores_from(&trainer->confusion, &scores);
     *best = isnan(trainer->cursor.best_score) || scores.miou > trainer->cursor.best_score;
     if (*best) {
@@ -112,6 +118,11 @@ done:
 static bool steps_used_up(const atr_trainer *trainer)
 {
     return trainer->options->max_steps > 0 && trainer->cursor.global_step >= trainer->options->max_steps;
+}
+
+static bool target_reached(const atr_trainer *trainer)
+{
+    return trainer->options->target_miou > 0 && trainer->cursor.best_score >= trainer->options->target_miou;
 }
 
 /* After the steps of an epoch, or where the steps of the run are used up within one: evaluation and checkpoint. */
@@ -171,7 +182,9 @@ atr_status atr_trainer_run(atr_trainer *trainer)
     atr_status status = ATR_OK;
 
     atr_stop_watch();
-    while (trainer->cursor.epoch < trainer->options->epochs && !steps_used_up(trainer)) {
+    while (trainer->cursor.epoch < trainer->options->epochs && !steps_used_up(trainer) &&
+           !target_reached(trainer)) {
+        ATR_TRY(atr_train_phase_switch(trainer));
         start_clock(trainer);
         while (trainer->cursor.step_in_epoch < trainer->steps_per_epoch && !steps_used_up(trainer)) {
             ATR_TRY(train_step(trainer, &stop));
@@ -180,6 +193,10 @@ atr_status atr_trainer_run(atr_trainer *trainer)
         }
         ATR_TRY(end_epoch(trainer));
     }
+    if (target_reached(trainer))
+        atr_train_say(trainer, "mIoU %.2f %% of epoch %lld reaches the target of %.2f %%",
+                      100 * trainer->cursor.best_score, (long long)trainer->cursor.best_epoch,
+                      100 * trainer->options->target_miou);
     atr_train_say(trainer, "done: %lld steps%s", (long long)trainer->cursor.global_step,
                   isnan(trainer->cursor.best_score) ? "" : ", best.h5 is the network with the best val mIoU");
 

@@ -5,6 +5,7 @@
 #include "apps/runlog.h"
 #include "apps/train.h"
 #include "dist/step.h"
+#include "dnn/ema.h"
 #include "io/loader.h"
 
 /* Where a run stands: what a checkpoint holds beside parameters and moments, and rank 0 tells the others. */
@@ -14,6 +15,8 @@ typedef struct atr_train_cursor {
     int64_t global_step;   /* steps done since the start */
     double best_score;     /* NaN: none yet */
     int64_t best_epoch;
+    int64_t average_steps; /* resuming: updates that the checkpoint's average has seen */
+    bool averaged;         /* resuming: the checkpoint's network is an average */
 } atr_train_cursor;
 
 struct atr_trainer {
@@ -32,7 +35,10 @@ struct atr_trainer {
     atr_optim *optim;
     atr_loss *loss;
     atr_reducer *reducer;
-    atr_parallel parallel; /* of the above */
+    atr_ema *ema;                 /* NULL: none */
+    float *sums;                  /* gradients of a step's parts; NULL: it has one */
+    atr_parallel parallel;        /* of the above */
+    const atr_train_phase *phase; /* the one that plan and loader are made for; of `config` */
     atr_confusion confusion;
     char *config_text; /* YAML, as in config.yaml */
 
@@ -61,17 +67,32 @@ atr_status atr_train_folder_open_log(atr_trainer *trainer);
 /* train_model.c: the network a run starts from. Collective, agreed. */
 atr_status atr_train_model_fresh(atr_trainer *trainer);
 
+/* train_phase.c: the epochs with a frozen backbone and those after them. Collective, agreed. */
+
+/* Makes plan and loader for the epoch of the cursor. */
+atr_status atr_train_phase_begin(atr_trainer *trainer);
+/* The same, where the epoch of the cursor belongs to another phase than the last one; says so. */
+atr_status atr_train_phase_switch(atr_trainer *trainer);
+/* What every phase wants of the ranks and the data set. ATR_ERR_USAGE. */
+atr_status atr_train_phases_check(const atr_trainer *trainer);
+/* Steps of an epoch in a phase. */
+int64_t atr_train_phase_steps(const atr_trainer *trainer, const atr_train_phase *phase);
+
+/* The network that is evaluated and shown: the average of the weights where there is one. */
+atr_params *atr_train_shown_params(const atr_trainer *trainer);
+
 /* train_state.c: checkpoints of a run. Collective, agreed. */
 
 /* Loads model and cursor from the run's folder; `*found` is false where there is no checkpoint. */
 atr_status atr_train_resume_model(atr_trainer *trainer, atr_checkpoint_file **file, bool *found);
-/* Loads the optimiser's moments from what the call above opened (NULL on ranks other than 0). */
+/* Loads the optimiser's moments, and the average of the weights, from what the call above opened (NULL on ranks other than 0). */
 atr_status atr_train_resume_optim(atr_trainer *trainer, const atr_checkpoint_file *file);
 /* Saves last.h5 and, with `best`, best.h5. */
 atr_status atr_train_save(atr_trainer *trainer, bool best);
 
 /* train_show.c: what rank 0 says. */
 void atr_train_show_start(const atr_trainer *trainer);
+void atr_train_show_phase(const atr_trainer *trainer);
 void atr_train_show_step(const atr_trainer *trainer, const atr_log_step *record);
 void atr_train_show_epoch(const atr_trainer *trainer);
 void atr_train_show_eval(const atr_trainer *trainer, const atr_log_eval *record);

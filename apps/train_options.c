@@ -7,9 +7,10 @@
 
 #include "core/text.h"
 
-static const char *const optimizers[] = {"sgd", "adam", NULL};
-static const char *const schedules[] = {"cos", "step", NULL};
-static const char *const inits[] = {"normal", "xavier", "kaiming", NULL};
+static const char *const optimizers[] = {"sgd", "adam", "adamw", NULL};
+static const char *const schedules[] = {"cos", "step", "poly", NULL};
+static const char *const inits[] = {"normal", "xavier", "kaiming", "orthogonal", NULL};
+static const char *const frozen_norms[] = {"running", "batch", NULL};
 static const char *const compats[] = {"none", "reference", NULL};
 
 #define FIELD(member) .offset = offsetof(atr_train_options, member)
@@ -38,6 +39,8 @@ static const atr_option rows[] = {
     {.name = "eval-period", .kind = ATR_OPTION_INT, FIELD(eval_period), .value = "5", .least = 0,
      .most = MANY,
      .help = "epochs between evaluations on val (and after the last); 0: none"},
+    {.name = "target-miou", .kind = ATR_OPTION_REAL, FIELD(target_miou), .value = "0", .least = 0, .most = 1,
+     .help = "end the run when an evaluation reaches this mIoU (0.8 is 80 %); 0: never"},
     {.name = "eval-fit", .kind = ATR_OPTION_CHOICE, FIELD(eval_fit), .value = "letterbox", .choices = atr_fit_mode_names,
      .help = "how evaluation brings a picture to the network's size; none: it runs at its own"},
 
@@ -59,12 +62,21 @@ static const atr_option rows[] = {
      .help = "distribution of new convolution weights"},
     {.name = "init-gain", .kind = ATR_OPTION_REAL, FIELD(init_gain), .value = "0.02", .least = 1e-12,
      .most = 1e6,
-     .help = "its gain (normal: standard deviation)"},
+     .help = "its gain (normal: standard deviation; kaiming has none)"},
     {.name = "freeze-bn", .kind = ATR_OPTION_FLAG, FIELD(freeze_norm),
      .help = "batch norms keep their running statistics"},
+    {.name = "freeze-epochs", .kind = ATR_OPTION_INT, FIELD(freeze_epochs), .value = "0", .least = 0, .most = 1e9,
+     .help = "first epochs in which the backbone stays as it is; for a network that --weights brought"},
+    {.name = "freeze-batch", .kind = ATR_OPTION_INT, FIELD(freeze_batch), .value = "0", .least = 0, .most = 1e6,
+     .help = "samples per step in these epochs; 0: as --batch"},
+    {.name = "frozen-norm", .kind = ATR_OPTION_CHOICE, FIELD(frozen_norm), .value = "running",
+     .choices = frozen_norms,
+     .help = "statistics of the frozen backbone's batch norms: running (kept), or batch as in the reference"},
 
     {.name = "batch", .kind = ATR_OPTION_INT, FIELD(batch), .value = "8", .least = 1, .most = 1e6,
      .help = "samples per step over all ranks", .group = "Training"},
+    {.name = "accumulate", .kind = ATR_OPTION_INT, FIELD(accumulate), .value = "1", .least = 1, .most = 1e6,
+     .help = "compute each rank's share of the batch in so many parts: less memory, the same gradient"},
     {.name = "epochs", .kind = ATR_OPTION_INT, FIELD(epochs), .value = "100", .least = 1, .most = 1e9,
      .help = "passes over the train split"},
     {.name = "max-steps", .kind = ATR_OPTION_INT, FIELD(max_steps), .value = "0", .least = 0, .most = MANY,
@@ -80,14 +92,23 @@ static const atr_option rows[] = {
      .help = "scale both by batch / 16, within the reference's limits"},
     {.name = "schedule", .kind = ATR_OPTION_CHOICE, FIELD(schedule), .value = "cos", .choices = schedules,
      .help = "how the rate falls over the epochs"},
+    {.name = "power", .kind = ATR_OPTION_REAL, FIELD(power), .value = "0.9", .least = 0.01, .most = 100,
+     .help = "of schedule poly"},
+    {.name = "warmup", .kind = ATR_OPTION_REAL, FIELD(warmup), .least = 0, .most = 1e9, .argument = "EPOCHS",
+     .help = "epochs in which the rate rises to it; unless given, cos has up to 3, the others none"},
     {.name = "momentum", .kind = ATR_OPTION_REAL, FIELD(momentum), .value = "0.9", .least = 0,
      .most = 0.999999,
-     .help = "of SGD; beta1 of Adam"},
+     .help = "of SGD; beta1 of Adam and AdamW"},
     {.name = "nesterov", .kind = ATR_OPTION_FLAG, FIELD(nesterov), .value = "true",
      .help = "Nesterov's form of momentum (SGD)"},
     {.name = "weight-decay", .kind = ATR_OPTION_REAL, FIELD(weight_decay), .value = "1e-4", .least = 0,
      .most = 1e3,
-     .help = "L2 term on all parameters; 0 is better for Adam"},
+     .help = "L2 term on all parameters (0 is better for Adam); of AdamW: decoupled"},
+    {.name = "clip", .kind = ATR_OPTION_REAL, FIELD(clip), .value = "0", .least = 0, .most = MANY,
+     .help = "scale gradients down to this norm over all parameters where they exceed it; 0: never"},
+    {.name = "ema", .kind = ATR_OPTION_REAL, FIELD(ema), .value = "0", .least = 0, .most = 0.999999999,
+     .argument = "DECAY",
+     .help = "average the weights over the steps (0.999); evaluated and saved in their place; 0: off"},
     {.name = "seed", .kind = ATR_OPTION_INT, FIELD(seed), .value = "11", .least = 0, .most = MANY,
      .help = "of weights, shuffling, augmentation, dropout"},
     {.name = "compat", .kind = ATR_OPTION_CHOICE, FIELD(compat), .value = "none", .choices = compats,
@@ -217,16 +238,58 @@ static atr_status read_dropout(const atr_train_options *options, double *out)
     return ATR_OK;
 }
 
-static atr_status read_rates(const atr_options *parsed, const atr_train_options *options,
-                             atr_train_config *out)
+/* Rates and batch of one phase. The reference's schedule runs over all epochs and takes the rates of the batch at hand. */
+static atr_status read_phase(const atr_options *parsed, const atr_train_options *options, bool frozen,
+                             atr_train_phase *out)
 {
     const bool given = !atr_options_unset(parsed, atr_options_find(parsed, "min-lr"));
     double lr = options->lr, least = given ? options->min_lr : 0.01 * options->lr;
 
+    out->frozen = frozen;
+    out->first = frozen ? 0 : options->freeze_epochs;
+    out->end = frozen && options->freeze_epochs < options->epochs ? options->freeze_epochs : options->epochs;
+    out->batch = frozen && options->freeze_batch > 0 ? options->freeze_batch : options->batch;
     if (options->fit_lr)
-        atr_schedule_fit((atr_optim_kind)options->optimizer, options->backbone, options->batch, lr, least,
-                         &lr, &least);
-    out->optim = (atr_optim_config){
+        atr_schedule_fit((atr_optim_kind)options->optimizer, options->backbone, out->batch, lr, least, &lr,
+                         &least);
+    out->schedule = (atr_schedule){
+        .kind = (atr_schedule_kind)options->schedule,
+        .lr = lr,
+        .min_lr = least,
+        .epochs = options->epochs,
+        .power = options->power,
+        .own_warmup = !atr_options_unset(parsed, atr_options_find(parsed, "warmup")),
+        .warmup = options->warmup,
+    };
+    return atr_schedule_check(&out->schedule);
+}
+
+static atr_status read_phases(const atr_options *parsed, const atr_train_options *options,
+                              atr_train_config *out)
+{
+    atr_status status = ATR_OK;
+
+    if (options->freeze_epochs > 0)
+        ATR_TRY(read_phase(parsed, options, true, &out->phases[out->phase_count++]));
+    if (options->freeze_epochs < options->epochs)
+        ATR_TRY(read_phase(parsed, options, false, &out->phases[out->phase_count++]));
+
+done:
+    return status;
+}
+
+const atr_train_phase *atr_train_phase_at(const atr_train_config *config, int64_t epoch)
+{
+    int phase = 0;
+
+    while (phase + 1 < config->phase_count && epoch >= config->phases[phase].end)
+        phase++;
+    return &config->phases[phase];
+}
+
+static atr_optim_config optim_config(const atr_train_options *options)
+{
+    return (atr_optim_config){
         .kind = (atr_optim_kind)options->optimizer,
         .momentum = options->momentum,
         .beta2 = 0.999,
@@ -234,8 +297,6 @@ static atr_status read_rates(const atr_options *parsed, const atr_train_options 
         .weight_decay = options->weight_decay,
         .nesterov = options->nesterov,
     };
-    out->schedule = (atr_schedule){(atr_schedule_kind)options->schedule, lr, least, options->epochs};
-    return atr_schedule_check(&out->schedule);
 }
 
 atr_status atr_train_config_from(const atr_options *parsed, const atr_train_options *options,
@@ -249,11 +310,14 @@ atr_status atr_train_config_from(const atr_options *parsed, const atr_train_opti
     if (options->output_stride != 8 && options->output_stride != 16)
         return atr_fail(ATR_ERR_USAGE, "--output-stride: %lld is neither 8 nor 16",
                         (long long)options->output_stride);
+    if (options->target_miou > 0 && options->eval_period == 0)
+        return atr_fail(ATR_ERR_USAGE, "--target-miou needs evaluations, and --eval-period 0 makes none");
     ATR_TRY(atr_size_parse(options->size, &out->height, &out->width));
     ATR_TRY(read_dropout(options, out->dropout));
     ATR_TRY(
         atr_loss_config_from(parsed, &options->loss, options->compat == ATR_COMPAT_REFERENCE, &out->loss));
-    ATR_TRY(read_rates(parsed, options, out));
+    out->optim = optim_config(options);
+    ATR_TRY(read_phases(parsed, options, out));
     ATR_TRY(read_augment(options, &out->augment));
     out->padding = options->compat == ATR_COMPAT_REFERENCE ? 0 : 255;
     out->augment.padding = out->padding;

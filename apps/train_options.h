@@ -10,6 +10,11 @@
 
 /* Everything that a training run can be told, by the command line or a recipe. Defaults are the reference's. */
 
+typedef enum atr_frozen_norm {
+    ATR_FROZEN_NORM_RUNNING, /* a frozen batch norm uses its running statistics and keeps them */
+    ATR_FROZEN_NORM_BATCH /* it uses the batch's, and its running statistics go on, as the reference's do */
+} atr_frozen_norm;
+
 typedef enum atr_compat { ATR_COMPAT_NONE, ATR_COMPAT_REFERENCE } atr_compat;
 
 /* As parsed: the target of the table. */
@@ -18,13 +23,24 @@ typedef struct atr_train_options {
     bool resume, force, new_head, freeze_norm, nesterov, fit_lr;
     int64_t output_stride, batch, epochs, max_steps, stop_after, seed;
     int64_t eval_period, save_period, log_interval, loader_threads;
-    double lr, min_lr, momentum, weight_decay, init_gain;
-    int optimizer, schedule, init, compat, eval_fit;
+    int64_t freeze_epochs, freeze_batch, accumulate;
+    double lr, min_lr, momentum, weight_decay, init_gain, power, warmup, clip, ema, target_miou;
+    int optimizer, schedule, init, compat, eval_fit, frozen_norm;
     atr_list dropout;
     atr_list augment[ATR_AUGMENT_KINDS];
     atr_loss_options loss;
     atr_session_options session;
 } atr_train_options;
+
+/* Epochs that are trained in the same way. */
+typedef struct atr_train_phase {
+    int64_t first, end;    /* epochs, from 0; `end` is behind the last one */
+    bool frozen;           /* the backbone is */
+    int64_t batch;         /* samples per step over all ranks */
+    atr_schedule schedule; /* over all epochs of the run, its rates fitted to this phase's batch */
+} atr_train_phase;
+
+enum { ATR_TRAIN_PHASES = 2 };
 
 /* What they mean, after checks. A plain value. */
 typedef struct atr_train_config {
@@ -32,7 +48,8 @@ typedef struct atr_train_config {
     double dropout[2];
     atr_loss_config loss; /* class weights come with the data set: atr_loss_weigh() */
     atr_optim_config optim;
-    atr_schedule schedule; /* after scaling by the batch size */
+    int phase_count;
+    atr_train_phase phases[ATR_TRAIN_PHASES]; /* in order, without a gap */
     atr_augment augment;
     uint8_t padding; /* label around a letterboxed picture */
 } atr_train_config;
@@ -48,6 +65,9 @@ atr_status atr_train_table_add(const atr_train_table *table, atr_options *option
 /* ATR_ERR_USAGE where options contradict each other or themselves. */
 atr_status atr_train_config_from(const atr_options *parsed, const atr_train_options *options,
                                  atr_train_config *out);
+
+/* The phase that `epoch` (from 0) belongs to; behind the end: the last one. */
+const atr_train_phase *atr_train_phase_at(const atr_train_config *config, int64_t epoch);
 
 /* "512" or "512x384" (height x width). ATR_ERR_USAGE. */
 atr_status atr_size_parse(const char *text, int64_t *height, int64_t *width);

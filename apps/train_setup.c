@@ -9,13 +9,7 @@
 /* Options against the data set. */
 static atr_status check_data(const atr_trainer *trainer)
 {
-    if (trainer->options->batch < atr_comm_size(trainer->comm))
-        return atr_fail(
-            ATR_ERR_USAGE,
-            "--batch %lld on %d ranks: some ranks would have no picture. Take fewer ranks or a larger "
-            "batch.",
-            (long long)trainer->options->batch, atr_comm_size(trainer->comm));
-    return ATR_OK;
+    return atr_train_phases_check(trainer);
 }
 
 static atr_status open_inputs(atr_trainer *trainer)
@@ -34,100 +28,33 @@ done:
     return status;
 }
 
-/* Samples of one step on this rank: the loader's deal. */
-static int64_t local_batch(const atr_trainer *trainer)
-{
-    const int64_t batch = trainer->options->batch, size = atr_comm_size(trainer->comm),
-                  rank = atr_comm_rank(trainer->comm);
-
-    return (rank + 1) * batch / size - rank * batch / size;
-}
-
-/* Preparing a sample costs far less than training on it: a quarter of the threads keeps up, and one of them waits while the
- * other works. They run below the computing threads' priority, so they take what those leave. */
-static int loader_threads(const atr_trainer *trainer)
-{
-    enum { FEW = 2, MANY = 8 };
-    const int count = trainer->session.threads.count, quarter = count / 4;
-
-    if (trainer->options->loader_threads > 0)
-        return (int)trainer->options->loader_threads;
-    if (count < FEW)
-        return count;
-    return quarter < FEW ? FEW : quarter > MANY ? MANY : quarter;
-}
-
-static atr_status start_loader(atr_trainer *trainer)
-{
-    const atr_model_info *const info = &trainer->session.info;
-    const int64_t *samples = NULL;
-    const int64_t steps =
-        atr_dataset_split(trainer->dataset, ATR_SPLIT_TRAIN, &samples) / trainer->options->batch;
-    const bool behind = trainer->cursor.step_in_epoch >= steps; /* of this epoch only the end is missing */
-    atr_loader_config config = {
-        .split = ATR_SPLIT_TRAIN,
-        .mode = ATR_LOADER_TRAIN,
-        .global_batch = trainer->options->batch,
-        .rank = atr_comm_rank(trainer->comm),
-        .ranks = atr_comm_size(trainer->comm),
-        .seed = (uint64_t)trainer->options->seed,
-        .height = trainer->config.height,
-        .width = trainer->config.width,
-        .augment = trainer->config.augment,
-        .padding = trainer->config.padding,
-        .threads = loader_threads(trainer),
-        .prefetch = 2,
-        .epoch = trainer->cursor.epoch + (behind ? 1 : 0),
-        .step = behind ? 0 : trainer->cursor.step_in_epoch,
-    };
-
-    memcpy(config.scale, info->scale, sizeof config.scale);
-    memcpy(config.offset, info->offset, sizeof config.offset);
-    return atr_loader_create(trainer->dataset, &config, &trainer->loader);
-}
-
-static atr_status compile(atr_trainer *trainer)
+/* What stays the same over all phases. */
+static atr_status create_optim(atr_trainer *trainer)
 {
     atr_session *const session = &trainer->session;
-    const atr_plan_options options = {
-        .mode = ATR_TRAIN,
-        .batch = local_batch(trainer),
-        .height = trainer->config.height,
-        .width = trainer->config.width,
-        .freeze_norm = trainer->options->freeze_norm,
-        .rewrites = ATR_REWRITE_ALL,
-    };
     atr_status status = ATR_OK;
 
-    ATR_TRY(atr_plan_create(session->graph, session->params, session->backend, &options, &trainer->plan));
     ATR_TRY(atr_optim_create(&trainer->config.optim, session->params, session->backend, &trainer->optim));
     ATR_TRY(atr_loss_create(&trainer->config.loss, session->info.classes, &trainer->loss));
     ATR_TRY(atr_reducer_create(trainer->comm, session->params, &trainer->reducer));
     ATR_TRY(atr_confusion_init(session->info.classes, &trainer->confusion));
+    if (trainer->options->ema > 0)
+        ATR_TRY(atr_ema_create(trainer->options->ema, session->params, session->backend, &trainer->ema));
+    if (trainer->options->accumulate > 1)
+        ATR_TRY(ATR_NEW(atr_params_flat_count(session->params), &trainer->sums));
     trainer->parallel = (atr_parallel){
         .comm = trainer->comm,
         .backend = session->backend,
         .params = session->params,
-        .plan = trainer->plan,
         .optim = trainer->optim,
         .reducer = trainer->reducer,
         .classes = session->info.classes,
         .loss = trainer->loss,
         .freeze_norm = trainer->options->freeze_norm,
+        .parts = trainer->options->accumulate,
+        .sums = trainer->sums,
+        .clip = trainer->options->clip,
     };
-
-done:
-    return status;
-}
-
-static atr_status start_data(atr_trainer *trainer)
-{
-    atr_status status = ATR_OK;
-
-    ATR_TRY(start_loader(trainer));
-    trainer->steps_per_epoch = atr_loader_steps(trainer->loader);
-    if (trainer->root)
-        ATR_TRY(atr_train_folder_open_log(trainer));
 
 done:
     return status;
@@ -143,10 +70,11 @@ static atr_status create(atr_trainer *trainer, atr_checkpoint_file **file)
         ATR_TRY(atr_train_resume_model(trainer, file, &trainer->resumed));
     if (!trainer->resumed)
         ATR_TRY(atr_train_model_fresh(trainer));
-    ATR_TRY(atr_comm_agree(trainer->comm, compile(trainer)));
+    ATR_TRY(atr_comm_agree(trainer->comm, create_optim(trainer)));
     if (trainer->resumed)
         ATR_TRY(atr_train_resume_optim(trainer, *file));
-    ATR_TRY(atr_comm_agree(trainer->comm, start_data(trainer)));
+    ATR_TRY(atr_train_phase_begin(trainer));
+    ATR_TRY(atr_comm_agree(trainer->comm, trainer->root ? atr_train_folder_open_log(trainer) : ATR_OK));
     atr_train_show_start(trainer);
 
 done:
@@ -189,6 +117,8 @@ void atr_trainer_destroy(atr_trainer *trainer)
     atr_reducer_destroy(trainer->reducer);
     atr_optim_destroy(trainer->optim);
     atr_loss_destroy(trainer->loss);
+    atr_ema_destroy(trainer->ema);
+    atr_free(trainer->sums);
     atr_plan_destroy(trainer->plan);
     atr_confusion_free(&trainer->confusion);
     atr_session_close(&trainer->session);

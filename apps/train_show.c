@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "apps/train_impl.h"
+#include "core/log.h"
 #include "core/progress.h"
 #include "core/timer.h"
 
@@ -40,25 +41,74 @@ static void show_memory(const atr_trainer *trainer)
 {
     const double mib = 1.0 / (1 << 20);
     const double values = (double)atr_params_flat_count(trainer->session.params) * sizeof(float);
+    const int blocks =
+        2 + atr_optim_moment_count(trainer->optim) + (trainer->ema != NULL) + (trainer->sums != NULL);
 
     atr_train_say(trainer, "memory per rank: %.0f MiB activations, %.0f MiB values, gradients and moments",
-                  (double)atr_plan_arena_bytes(trainer->plan) * mib,
-                  values * (2 + atr_optim_moment_count(trainer->optim)) * mib);
+                  (double)atr_plan_arena_bytes(trainer->plan) * mib, values * blocks * mib);
+}
+
+/* "epochs 1-50: backbone frozen, batch 8, 45 steps each, learning rate 0.0035 to 3.5e-05 (scaled to the batch)" */
+static void say_phase(const atr_trainer *trainer, const atr_train_phase *phase)
+{
+    atr_train_say(trainer, "epochs %lld-%lld:%s batch %lld, %lld steps each, learning rate %.4g to %.4g%s",
+                  (long long)phase->first + 1, (long long)phase->end,
+                  phase->frozen ? " backbone frozen," : "", (long long)phase->batch,
+                  (long long)atr_train_phase_steps(trainer, phase), phase->schedule.lr,
+                  phase->schedule.min_lr, trainer->options->fit_lr ? " (scaled to the batch)" : "");
+}
+
+/* T04, as the reference counts: by the batch and steps of an epoch without a frozen backbone. */
+static void warn_few_steps(const atr_trainer *trainer)
+{
+    const atr_train_options *const options = trainer->options;
+    const int64_t wanted = atr_schedule_wanted_steps(trainer->config.optim.kind);
+    const int64_t *samples = NULL;
+    const int64_t epoch_steps =
+        atr_dataset_split(trainer->dataset, ATR_SPLIT_TRAIN, &samples) / options->batch;
+    const int64_t total = epoch_steps * options->epochs;
+
+    if (trainer->root && !trainer->resumed && epoch_steps > 0 && total <= wanted)
+        atr_log(ATR_LOG_WARN,
+                "T04: %lld epochs are %lld steps of batch %lld; with %s a good result usually takes more "
+                "than %lld "
+                "(--epochs %lld).",
+                (long long)options->epochs, (long long)total, (long long)options->batch,
+                atr_optim_kind_name(trainer->config.optim.kind), (long long)wanted,
+                (long long)(wanted / epoch_steps + 1));
+}
+
+/* T05: what is frozen ought to be worth keeping. */
+static void warn_random_backbone(const atr_trainer *trainer)
+{
+    const atr_train_options *const options = trainer->options;
+
+    if (trainer->root && options->freeze_epochs > 0 && options->weights == NULL && !trainer->resumed)
+        atr_log(ATR_LOG_WARN,
+                "T05: the backbone is frozen at random values for %lld epochs: --freeze-epochs is for a "
+                "network that "
+                "--weights brings. Without one, --freeze-epochs 0.",
+                (long long)options->freeze_epochs);
 }
 
 static void show_schedule(const atr_trainer *trainer)
 {
     const atr_train_options *const options = trainer->options;
-    const atr_schedule *const schedule = &trainer->config.schedule;
 
-    atr_train_say(
-        trainer,
-        "%lld epochs of %lld steps, batch %lld at %lldx%lld, %s, %s schedule, learning rate %.4g to %.4g%s",
-        (long long)options->epochs, (long long)trainer->steps_per_epoch, (long long)options->batch,
-        (long long)trainer->config.height, (long long)trainer->config.width,
-        trainer->config.optim.kind == ATR_OPTIM_ADAM ? "Adam" : "SGD",
-        schedule->kind == ATR_SCHEDULE_COS ? "cosine" : "step", schedule->lr, schedule->min_lr,
-        options->fit_lr ? " (scaled to the batch)" : "");
+    atr_train_say(trainer, "%lld epochs at %lldx%lld, optimizer %s, schedule %s", (long long)options->epochs,
+                  (long long)trainer->config.height, (long long)trainer->config.width,
+                  atr_optim_kind_name(trainer->config.optim.kind),
+                  atr_schedule_kind_name(trainer->config.phases[0].schedule.kind));
+    for (int i = 0; i < trainer->config.phase_count; i++)
+        say_phase(trainer, &trainer->config.phases[i]);
+    warn_few_steps(trainer);
+    warn_random_backbone(trainer);
+}
+
+void atr_train_show_phase(const atr_trainer *trainer)
+{
+    say_phase(trainer, trainer->phase);
+    show_memory(trainer);
 }
 
 static void show_loss(const atr_trainer *trainer)
@@ -94,7 +144,7 @@ void atr_train_show_start(const atr_trainer *trainer)
 static void show_bar(const atr_trainer *trainer, const atr_log_step *record)
 {
     char label[64], extra[64], line[512];
-    const int64_t batch = trainer->options->batch;
+    const int64_t batch = trainer->phase->batch;
     const atr_progress progress = {
         .label = label,
         .unit = "images",

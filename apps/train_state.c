@@ -11,8 +11,8 @@ static atr_optim_state moments_of(const atr_trainer *trainer)
     atr_optim_state state = {.step = atr_optim_steps(trainer->optim),
                              .slot_count = atr_optim_moment_count(trainer->optim)};
 
-    snprintf(state.kind, sizeof state.kind, "%s",
-             trainer->config.optim.kind == ATR_OPTIM_ADAM ? "adam" : "sgd");
+    snprintf(state.kind, sizeof state.kind, "%s", atr_optim_kind_name(trainer->config.optim.kind));
+    state.entry_steps = atr_optim_entry_steps(trainer->optim);
     for (int i = 0; i < state.slot_count; i++) {
         snprintf(state.slots[i].name, sizeof state.slots[i].name, "%s",
                  atr_optim_moment_name(trainer->optim, i));
@@ -29,7 +29,7 @@ static atr_status write_checkpoint(const atr_trainer *trainer, bool best)
         .epoch = cursor->epoch,
         .step_in_epoch = cursor->step_in_epoch,
         .global_step = cursor->global_step,
-        .global_batch = trainer->options->batch,
+        .global_batch = atr_train_phase_at(&trainer->config, cursor->epoch)->batch,
         .ranks = atr_comm_size(trainer->comm),
         .seed = (uint64_t)trainer->options->seed,
         .rng_key = atr_rng_key((uint64_t)trainer->options->seed, ATR_RNG_SHUFFLE, (uint64_t)cursor->epoch, 0),
@@ -38,10 +38,18 @@ static atr_status write_checkpoint(const atr_trainer *trainer, bool best)
         .data_fingerprint = atr_dataset_fingerprint(trainer->dataset),
         .config = trainer->config_text,
     };
-    const atr_checkpoint checkpoint = {&trainer->session.info, trainer->session.params, &optim, &state};
+    const atr_checkpoint checkpoint = {
+        .info = &trainer->session.info,
+        .params = atr_train_shown_params(trainer),
+        .optim = &optim,
+        .state = &state,
+        .trained = trainer->ema != NULL ? trainer->session.params : NULL,
+    };
 
+    if (trainer->ema != NULL)
+        state.average_steps = atr_ema_steps(trainer->ema);
     snprintf(state.schedule, sizeof state.schedule, "%s",
-             trainer->config.schedule.kind == ATR_SCHEDULE_COS ? "cos" : "step");
+             atr_schedule_kind_name(trainer->config.phases[0].schedule.kind));
     return atr_run_save(trainer->options->out, &checkpoint, best);
 }
 
@@ -64,6 +72,7 @@ static atr_status check_same_run(const atr_trainer *trainer, const atr_checkpoin
     const atr_model_info *const info = atr_checkpoint_info(file);
     const atr_train_options *const options = trainer->options;
     const char *const path = atr_checkpoint_path(file);
+    const int64_t batch = atr_train_phase_at(&trainer->config, state->epoch)->batch;
 
     if (state->data_fingerprint != atr_dataset_fingerprint(trainer->dataset))
         return atr_fail(ATR_ERR_USAGE,
@@ -78,11 +87,11 @@ static atr_status check_same_run(const atr_trainer *trainer, const atr_checkpoin
             path, info->backbone, (long long)info->output_stride, (long long)info->height,
             (long long)info->width, options->backbone, (long long)options->output_stride,
             (long long)trainer->config.height, (long long)trainer->config.width, path);
-    if (state->global_batch != options->batch || state->seed != (uint64_t)options->seed)
+    if (state->global_batch != batch || state->seed != (uint64_t)options->seed)
         return atr_fail(
             ATR_ERR_USAGE,
             "%s: batch %lld, seed %llu. Asked: batch %lld, seed %lld. A run is resumed with the same.", path,
-            (long long)state->global_batch, (unsigned long long)state->seed, (long long)options->batch,
+            (long long)state->global_batch, (unsigned long long)state->seed, (long long)batch,
             (long long)options->seed);
     return ATR_OK;
 }
@@ -118,6 +127,8 @@ static atr_status open_checkpoint(atr_trainer *trainer, atr_checkpoint_file **fi
         .global_step = state.global_step,
         .best_score = state.best_score,
         .best_epoch = state.best_epoch,
+        .average_steps = state.average_steps,
+        .averaged = atr_checkpoint_has_trained(*file),
     };
 
 done:
@@ -145,6 +156,31 @@ done:
     return status;
 }
 
+/* The checkpoint's network is the average: it goes where that belongs, and training goes on from the one beside it. Without one
+ * in the file the average begins at the network, with one that is not wanted any more it is left out. */
+static atr_status resume_average(atr_trainer *trainer, const atr_checkpoint_file *file)
+{
+    atr_params *const params = trainer->session.params;
+    atr_status status = ATR_OK;
+
+    if (!trainer->cursor.averaged) {
+        if (trainer->ema != NULL)
+            atr_train_say(trainer, "the average of the weights begins here: there was none before");
+        return ATR_OK;
+    }
+    if (trainer->ema == NULL)
+        atr_train_say(trainer, "the average of the weights is given up: --ema is 0 now");
+    else
+        atr_ema_set_steps(trainer->ema, trainer->cursor.average_steps);
+    if (trainer->root)
+        status = atr_checkpoint_load_trained(file, params);
+    ATR_TRY(atr_comm_agree(trainer->comm, status));
+    ATR_TRY(atr_comm_broadcast_params(trainer->comm, params, 0));
+
+done:
+    return status;
+}
+
 atr_status atr_train_resume_optim(atr_trainer *trainer, const atr_checkpoint_file *file)
 {
     atr_optim_state state = moments_of(trainer);
@@ -156,7 +192,11 @@ atr_status atr_train_resume_optim(atr_trainer *trainer, const atr_checkpoint_fil
     ATR_TRY(atr_comm_broadcast(trainer->comm, &state.step, sizeof state.step, 0));
     for (int i = 0; i < state.slot_count; i++)
         ATR_TRY(atr_comm_broadcast_params(trainer->comm, atr_optim_moment(trainer->optim, i), 0));
-    atr_optim_set_steps(trainer->optim, state.step);
+    ATR_TRY(atr_comm_broadcast(trainer->comm, state.entry_steps,
+                               (size_t)atr_params_count(trainer->session.params) * sizeof *state.entry_steps,
+                               0));
+    atr_optim_set_update_count(trainer->optim, state.step);
+    ATR_TRY(resume_average(trainer, file));
 
 done:
     return status;

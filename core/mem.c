@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,12 +22,11 @@ size_t atr_align_up(size_t bytes)
 }
 
 /* Large blocks are aligned to huge pages and offered to the kernel as such: fewer TLB misses in wide convolutions. */
-static void *host_take(void *user, size_t bytes)
+static void *host_take(size_t bytes)
 {
     const size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : ATR_ALIGN;
     void *block = NULL;
 
-    (void)user;
     if (bytes > SIZE_MAX - align)
         return NULL;
     const size_t rounded = (bytes + align - 1) / align * align;
@@ -39,13 +39,43 @@ static void *host_take(void *user, size_t bytes)
     return block;
 }
 
-static void host_give(void *user, void *block)
+/* Where the block that holds an arena's memory begins; stands right before that memory. */
+typedef struct arena_head {
+    void *block;
+} arena_head;
+
+/* As host_take(), but pages that nobody writes take no memory: calloc() of a large block gets zeroed pages from the system and does
+ * not touch them. A frozen network's gradients and moments cost nothing so, and each page lies near the thread that fills it first. */
+static void *arena_take(void *user, size_t bytes)
 {
+    const size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : ATR_ALIGN, head = sizeof(arena_head);
+
     (void)user;
-    free(block);
+    if (bytes > SIZE_MAX - 2 * align - head)
+        return NULL;
+    const size_t rounded = (bytes + align - 1) / align * align;
+    char *const block = calloc(1, rounded + align + head);
+    if (block == NULL)
+        return NULL;
+    char *const start = block + head + (align - ((uintptr_t)block + head) % align) % align;
+    if (align == HUGE_PAGE)
+        madvise(start, rounded, MADV_HUGEPAGE);
+    memcpy(start - head, &(arena_head){block}, head);
+    return start;
 }
 
-const atr_allocator atr_host_allocator = {host_take, host_give, NULL};
+static void arena_give(void *user, void *start)
+{
+    arena_head head;
+
+    (void)user;
+    if (start == NULL)
+        return;
+    memcpy(&head, (char *)start - sizeof head, sizeof head);
+    free(head.block);
+}
+
+const atr_allocator atr_host_allocator = {arena_take, arena_give, NULL};
 
 atr_status atr_alloc(int64_t count, size_t element, void **out)
 {
@@ -57,7 +87,7 @@ atr_status atr_alloc(int64_t count, size_t element, void **out)
                         element);
     if (bytes == 0)
         return ATR_OK;
-    *out = host_take(NULL, bytes);
+    *out = host_take(bytes);
     if (*out == NULL)
         return atr_fail(ATR_ERR_MEMORY, "cannot allocate %.1f MiB", (double)bytes / (1 << 20));
     return ATR_OK;

@@ -39,7 +39,7 @@ typedef struct atr_allocator {
     void *user;
 } atr_allocator;
 
-/* The host's allocator: aligned, zeroed. */
+/* The host's allocator: aligned, zeroed; pages of a large block that are never written take no memory. */
 extern const atr_allocator atr_host_allocator;
 
 /* One block for one lifetime, sized before its first use; pieces are offsets that the owner plans (see dnn/plan_memory). */

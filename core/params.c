@@ -7,6 +7,7 @@
 typedef struct entry {
     atr_param_spec spec;
     int64_t offset; /* elements: into the flat values, the f32 buffers, or the counters */
+    bool frozen;
 } entry;
 
 struct atr_params {
@@ -72,8 +73,8 @@ static void place_entries(atr_params *params)
     }
 }
 
-atr_status atr_params_create(const atr_param_spec *specs, int64_t count, const atr_allocator *allocator,
-                             atr_params **out)
+static atr_status create(const atr_param_spec *specs, int64_t count, bool gradients,
+                         const atr_allocator *allocator, atr_params **out)
 {
     atr_status status = ATR_OK;
     atr_params *params = NULL;
@@ -88,8 +89,10 @@ atr_status atr_params_create(const atr_param_spec *specs, int64_t count, const a
         params->entries[i].spec = specs[i];
     }
     place_entries(params);
-    ATR_TRY(atr_arena_create(allocator, (size_t)params->flat_count * sizeof(float), &params->values));
-    ATR_TRY(atr_arena_create(allocator, (size_t)params->flat_count * sizeof(float), &params->gradients));
+    const size_t bytes = (size_t)params->flat_count * sizeof(float);
+    ATR_TRY(atr_arena_create(allocator, bytes, &params->values));
+    if (gradients)
+        ATR_TRY(atr_arena_create(allocator, bytes, &params->gradients));
     ATR_TRY(atr_arena_create(allocator, (size_t)params->buffer_count * sizeof(float), &params->buffers));
     ATR_TRY(atr_arena_create(&atr_host_allocator, (size_t)params->counter_count * sizeof(int64_t),
                              &params->counters));
@@ -99,6 +102,18 @@ atr_status atr_params_create(const atr_param_spec *specs, int64_t count, const a
 done:
     atr_params_destroy(params);
     return status;
+}
+
+atr_status atr_params_create(const atr_param_spec *specs, int64_t count, const atr_allocator *allocator,
+                             atr_params **out)
+{
+    return create(specs, count, true, allocator, out);
+}
+
+atr_status atr_params_create_plain(const atr_param_spec *specs, int64_t count, const atr_allocator *allocator,
+                                   atr_params **out)
+{
+    return create(specs, count, false, allocator, out);
 }
 
 void atr_params_destroy(atr_params *params)
@@ -144,7 +159,8 @@ atr_tensor atr_params_value(const atr_params *params, int64_t index)
 atr_tensor atr_params_gradient(const atr_params *params, int64_t index)
 {
     const entry *e = &params->entries[index];
-    float *data = atr_param_is_buffer(e->spec.kind) ? NULL : atr_params_flat_gradients(params) + e->offset;
+    float *const block = atr_params_flat_gradients(params);
+    float *data = atr_param_is_buffer(e->spec.kind) || block == NULL ? NULL : block + e->offset;
 
     return atr_tensor_make(ATR_F32, e->spec.rank, e->spec.dims, data);
 }
@@ -161,12 +177,60 @@ float *atr_params_flat_values(const atr_params *params)
 
 float *atr_params_flat_gradients(const atr_params *params)
 {
-    return atr_arena_at(params->gradients, 0);
+    return params->gradients == NULL ? NULL : atr_arena_at(params->gradients, 0);
 }
 
 int64_t atr_params_flat_offset(const atr_params *params, int64_t index)
 {
     return params->entries[index].offset;
+}
+
+int64_t atr_params_flat_room(const atr_params *params, int64_t index)
+{
+    return padded_elements(&params->entries[index].spec);
+}
+
+void atr_params_set_frozen(atr_params *params, int64_t index, bool frozen)
+{
+    params->entries[index].frozen = frozen;
+}
+
+bool atr_params_frozen(const atr_params *params, int64_t index)
+{
+    return params->entries[index].frozen;
+}
+
+void atr_params_freeze(atr_params *params, const char *prefix, bool trainable, bool buffers)
+{
+    const size_t length = strlen(prefix);
+
+    for (int64_t i = 0; i < params->count; i++) {
+        entry *e = &params->entries[i];
+        if (strncmp(e->spec.name, prefix, length) == 0)
+            e->frozen = atr_param_is_buffer(e->spec.kind) ? buffers : trainable;
+    }
+}
+
+/* Trainable entries lie in reverse order of declaration, buffers in order; counters lie elsewhere. */
+bool atr_params_next_span(const atr_params *params, bool buffers, atr_span *span)
+{
+    const int64_t from = span->offset + span->count;
+
+    *span = (atr_span){0, 0};
+    for (int64_t k = 0; k < params->count; k++) {
+        const entry *e = &params->entries[buffers ? k : params->count - 1 - k];
+        if (atr_param_is_buffer(e->spec.kind) != buffers || e->spec.kind == ATR_PARAM_TRACKED ||
+            e->offset < from)
+            continue;
+        if (e->frozen && span->count > 0)
+            break;
+        if (e->frozen)
+            continue;
+        if (span->count == 0)
+            span->offset = e->offset;
+        span->count += padded_elements(&e->spec);
+    }
+    return span->count > 0;
 }
 
 int64_t atr_params_buffer_count(const atr_params *params)

@@ -40,6 +40,9 @@ bool atr_param_is_buffer(atr_param_kind kind);
 /* Makes zeroed blocks for `count` specs, which are copied. `allocator` is the back end's (host or device). */
 atr_status atr_params_create(const atr_param_spec *specs, int64_t count, const atr_allocator *allocator,
                              atr_params **out);
+/* The same without gradients, for moments and averages of a network's values. */
+atr_status atr_params_create_plain(const atr_param_spec *specs, int64_t count, const atr_allocator *allocator,
+                                   atr_params **out);
 void atr_params_destroy(atr_params *params);
 
 /* Entries keep their order of declaration: the order of the reference's state_dict. */
@@ -48,7 +51,7 @@ const atr_param_spec *atr_params_spec(const atr_params *params, int64_t index);
 /* Index of `name`, or -1. */
 int64_t atr_params_find(const atr_params *params, const char *name);
 
-/* Views of entry `index`; borrowed. The gradient's data is NULL for a buffer. */
+/* Views of entry `index`; borrowed. The gradient's data is NULL for a buffer, and where there are none. */
 atr_tensor atr_params_value(const atr_params *params, int64_t index);
 atr_tensor atr_params_gradient(const atr_params *params, int64_t index);
 
@@ -58,6 +61,26 @@ float *atr_params_flat_values(const atr_params *params);
 float *atr_params_flat_gradients(const atr_params *params);
 /* Where entry `index` (not a buffer) starts in the flat blocks, in elements. */
 int64_t atr_params_flat_offset(const atr_params *params, int64_t index);
+
+/* Elements from the start of entry `index` (not a buffer) to that of the next one: its own and the gap. */
+int64_t atr_params_flat_room(const atr_params *params, int64_t index);
+
+/* Frozen entries are not trained: plans compute no gradient for them and keep nothing that only it would need, optimisers and
+ * reducers pass them by. A frozen running mean makes its batch norm use the running statistics, which then stay as they are. At
+ * first nothing is frozen. Plans look when they are made. */
+void atr_params_set_frozen(atr_params *params, int64_t index, bool frozen);
+bool atr_params_frozen(const atr_params *params, int64_t index);
+/* The same for all entries whose names start with `prefix`, for the trainable ones and the buffers apart. */
+void atr_params_freeze(atr_params *params, const char *prefix, bool trainable, bool buffers);
+
+/* Elements [offset, offset + count) of a flat block. */
+typedef struct atr_span {
+    int64_t offset, count;
+} atr_span;
+
+/* The next longest run of entries that are not frozen, of the flat values (and gradients) or, with `buffers`, of the flat
+ * buffers. Begin with a span of zeros; false: there is no further one. */
+bool atr_params_next_span(const atr_params *params, bool buffers, atr_span *span);
 
 /* The buffers as one block, for copies and averages of all running statistics: f32 part only (counters apart). */
 int64_t atr_params_buffer_count(const atr_params *params);

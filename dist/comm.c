@@ -197,16 +197,19 @@ void atr_comm_abort(atr_comm *comm, int code)
 atr_status atr_comm_average_buffers(atr_comm *comm, atr_params *params)
 {
     float *const buffers = atr_params_flat_buffers(params);
-    const int64_t count = atr_params_buffer_count(params);
     const float size = (float)comm->size;
+    atr_span span = {0, 0};
+    atr_status status = ATR_OK;
 
-    if (comm->transport == NULL || count == 0)
+    if (comm->transport == NULL)
         return ATR_OK;
-    const atr_status status = atr_comm_sum_f32(comm, buffers, count);
-    if (status != ATR_OK)
-        return status;
-    for (int64_t i = 0; i < count; i++)
-        buffers[i] /= size;
-    atr_params_touch(params);
-    return ATR_OK;
+    while (atr_params_next_span(params, true, &span)) {
+        ATR_TRY(atr_comm_sum_f32(comm, buffers + span.offset, span.count));
+        for (int64_t i = 0; i < span.count; i++)
+            buffers[span.offset + i] /= size;
+        atr_params_touch(params);
+    }
+
+done:
+    return status;
 }

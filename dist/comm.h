@@ -60,7 +60,8 @@ bool atr_comm_agreed_to_stop(const atr_comm *comm);
  * Returns on one rank alone. `code`: exit code of the job. */
 void atr_comm_abort(atr_comm *comm, int code);
 
-/* Collective. The running statistics of all batch norms become their mean over the ranks (counters stay); touches params.
+/* Collective. The running statistics of all batch norms that are not frozen become their mean over the ranks (counters stay);
+ * touches params.
  * The update running = (1-m) running + m batch is linear, so averaging after every step is the same as averaging once
  * before the statistics are used, and any checkpoint is then complete with one rank's copy. */
 atr_status atr_comm_average_buffers(atr_comm *comm, atr_params *params);

@@ -45,6 +45,11 @@ atr_status atr_reducer_ready(void *user, int64_t offset, int64_t count)
 
 atr_status atr_reducer_wait(atr_reducer *reducer)
 {
-    return atr_comm_sum_f32(reducer->comm, atr_params_flat_gradients(reducer->params),
-                            atr_params_flat_count(reducer->params));
+    float *const gradients = atr_params_flat_gradients(reducer->params);
+    atr_span span = {0, 0};
+    atr_status status = ATR_OK;
+
+    while (status == ATR_OK && atr_params_next_span(reducer->params, false, &span))
+        status = atr_comm_sum_f32(reducer->comm, gradients + span.offset, span.count);
+    return status;
 }

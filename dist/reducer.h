@@ -25,7 +25,7 @@ void atr_reducer_begin(atr_reducer *reducer);
  * ATR_ERR_INTERNAL when the calls go back or leave the block. */
 atr_status atr_reducer_ready(void *user, int64_t offset, int64_t count);
 
-/* Collective. Afterwards the gradient block holds the sum over all ranks, the same bits on all. */
+/* Collective. Afterwards the gradients of all parameters that are not frozen hold the sum over all ranks, the same bits on all. */
 atr_status atr_reducer_wait(atr_reducer *reducer);
 
 #endif

@@ -95,6 +95,112 @@ done:
     return status;
 }
 
+typedef struct lap {
+    double last, *seconds;
+} lap;
+
+static void end_phase(lap *clock, atr_phase phase)
+{
+    const double now = atr_seconds();
+
+    clock->seconds[phase] += now - clock->last;
+    clock->last = now;
+}
+
+static int64_t part_count(const atr_parallel *parallel)
+{
+    return parallel->parts > 1 ? parallel->parts : 1;
+}
+
+/* Part `index` of `parts` of a rank's samples. */
+static atr_parallel_batch part_of(const atr_parallel_batch *batch, int64_t channels, int64_t parts,
+                                  int64_t index)
+{
+    atr_parallel_batch part = *batch;
+    const int64_t first = batch->count * index / parts, pixels = batch->height * batch->width;
+
+    part.count = batch->count / parts;
+    part.images += first * pixels * channels;
+    part.labels += first * pixels;
+    part.keys += first;
+    part.samples += first;
+    return part;
+}
+
+/* What a finished gradient of the last part is to become before it goes to the reducer. */
+typedef struct summing {
+    const atr_parallel *parallel;
+    bool reduce;
+} summing;
+
+/* An atr_grad_ready_fn: adds the sums of the earlier parts. */
+static atr_status add_earlier(void *user, int64_t offset, int64_t count)
+{
+    const summing *const sum = user;
+    const atr_parallel *const p = sum->parallel;
+    atr_status status = ATR_OK;
+
+    if (p->parts > 1)
+        ATR_TRY(p->backend->table->accumulate(p->backend, atr_params_flat_gradients(p->params) + offset,
+                                              p->sums + offset, count));
+    if (sum->reduce)
+        ATR_TRY(atr_reducer_ready(p->reducer, offset, count));
+
+done:
+    return status;
+}
+
+/* The gradients of a part that is not the last go into the sums. */
+static atr_status keep_sums(const atr_parallel *parallel, bool first)
+{
+    float *const gradients = atr_params_flat_gradients(parallel->params);
+    atr_span span = {0, 0};
+    atr_status status = ATR_OK;
+
+    while (status == ATR_OK && atr_params_next_span(parallel->params, false, &span)) {
+        if (first)
+            memset(parallel->sums + span.offset, 0, (size_t)span.count * sizeof *gradients);
+        status = parallel->backend->table->accumulate(parallel->backend, parallel->sums + span.offset,
+                                                      gradients + span.offset, span.count);
+    }
+    return status;
+}
+
+/* Loss and gradients of this rank's samples, part by part. `local` is how this rank fares; once it has failed it computes nothing
+ * more, but takes part in the sums that the loss needs, for the others wait for it there. `alone`: no other rank takes part, and
+ * no gradient goes to the reducer. The status is that of the sums. */
+static atr_status run_parts(const atr_parallel *parallel, const atr_parallel_batch *batch, bool alone,
+                            atr_status *local, double *loss, lap *clock)
+{
+    const int64_t parts = part_count(parallel);
+    const int64_t channels = atr_plan_images_channels(parallel->plan);
+    summing sum = {parallel, !alone};
+    atr_status status = ATR_OK;
+
+    *local = ATR_OK;
+    *loss = 0;
+    for (int64_t i = 0; i < parts; i++) {
+        const atr_parallel_batch part = part_of(batch, channels, parts, i);
+        const bool last = i == parts - 1;
+        double share = 0;
+        if (*local == ATR_OK)
+            *local = run_forward(parallel, &part);
+        if (!alone)
+            ATR_TRY(sum_loss(parallel));
+        atr_loss_settle(parallel->loss);
+        end_phase(clock, ATR_PHASE_FORWARD);
+        if (*local == ATR_OK)
+            *local = run_backward(parallel, &part, last ? add_earlier : NULL, &sum, &share);
+        if (*local == ATR_OK && !last)
+            *local = keep_sums(parallel, i == 0);
+        *loss += share;
+        end_phase(clock, ATR_PHASE_BACKWARD);
+    }
+
+done:
+    return status;
+}
+
 /* Name of the first parameter, in the order in which backward finishes them, whose gradient is not finite; NULL: none. */
 static const char *first_bad_gradient(const atr_parallel *parallel)
 {
@@ -102,7 +208,7 @@ static const char *first_bad_gradient(const atr_parallel *parallel)
         const atr_param_spec *const spec = atr_params_spec(parallel->params, i);
         const atr_tensor gradient = atr_params_gradient(parallel->params, i);
         double sum = 0;
-        if (atr_param_is_buffer(spec->kind))
+        if (atr_param_is_buffer(spec->kind) || atr_params_frozen(parallel->params, i))
             continue;
         if (parallel->backend->table->sum_squares(parallel->backend, gradient.data,
                                                   atr_tensor_count(&gradient), &sum) != ATR_OK ||
@@ -140,13 +246,13 @@ static atr_status explain_numeric(const atr_parallel *parallel, const atr_parall
 {
     const char *tensor = NULL;
     char samples[512], value[ATR_REAL_TEXT_BYTES];
-    double loss = 0;
-    atr_status status = ATR_OK;
+    double loss = 0, seconds[ATR_PHASES] = {0};
+    lap clock = {0, seconds};
+    atr_status status = ATR_OK, local = ATR_OK;
 
-    atr_loss_begin(parallel->loss, all->pixels, all->ignored, 1);
-    ATR_TRY(run_forward(parallel, batch));
-    atr_loss_settle(parallel->loss);
-    ATR_TRY(run_backward(parallel, batch, NULL, NULL, &loss));
+    atr_loss_begin(parallel->loss, all->pixels, all->ignored, part_count(parallel));
+    ATR_TRY(run_parts(parallel, batch, true, &local, &loss, &clock));
+    ATR_TRY(local);
     loss += atr_loss_known(parallel->loss);
     tensor = first_bad_gradient(parallel);
     list_samples(batch, samples, sizeof samples);
@@ -164,18 +270,6 @@ done:
             atr_fail(ATR_ERR_NUMERIC, "T01: step %lld: the sum of the ranks' gradients is too large for f32",
                      (long long)number);
     return status;
-}
-
-typedef struct lap {
-    double last, *seconds;
-} lap;
-
-static void end_phase(lap *clock, atr_phase phase)
-{
-    const double now = atr_seconds();
-
-    clock->seconds[phase] = now - clock->last;
-    clock->last = now;
 }
 
 /* Sums gradients, losses and votes. `local` is how this rank's part went; every rank takes part in the sums all the same, so that
@@ -198,30 +292,29 @@ done:
     return status;
 }
 
+/* What brings a gradient of this norm down to `clip`, as PyTorch's clip_grad_norm_ (Pascanu et al. 2013). */
+static double clip_scale(double clip, double norm)
+{
+    return clip > 0 && norm > clip ? clip / (norm + 1e-6) : 1.0;
+}
+
 atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_batch *batch, atr_status ready,
                              bool stop, int64_t number, double lr, atr_parallel_result *out)
 {
     lap clock = {atr_seconds(), out->seconds};
     census all;
-    double squares = 0;
     atr_status status = ATR_OK, local = ATR_OK;
 
     *out = (atr_parallel_result){0};
     ATR_TRY(take_census(parallel, batch, ready, stop, &all));
-    atr_loss_begin(parallel->loss, all.pixels, all.ignored, 1);
+    atr_loss_begin(parallel->loss, all.pixels, all.ignored, part_count(parallel));
     for (int64_t k = 0; k < parallel->classes; k++)
         out->valid_pixels += all.pixels[k];
     out->stop = all.stop > 0;
     end_phase(&clock, ATR_PHASE_COUNT);
 
     atr_reducer_begin(parallel->reducer);
-    local = run_forward(parallel, batch);
-    ATR_TRY(sum_loss(parallel));
-    atr_loss_settle(parallel->loss);
-    end_phase(&clock, ATR_PHASE_FORWARD);
-    if (local == ATR_OK)
-        local = run_backward(parallel, batch, atr_reducer_ready, parallel->reducer, &out->loss);
-    end_phase(&clock, ATR_PHASE_BACKWARD);
+    ATR_TRY(run_parts(parallel, batch, false, &local, &out->loss, &clock));
 
     ATR_TRY(reduce(parallel, local, &out->loss));
     out->f_score = atr_loss_f_score(parallel->loss);
@@ -229,13 +322,10 @@ atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_ba
         ATR_TRY(atr_comm_average_buffers(parallel->comm, parallel->params));
     end_phase(&clock, ATR_PHASE_REDUCE);
 
-    ATR_TRY(parallel->backend->table->sum_squares(parallel->backend,
-                                                  atr_params_flat_gradients(parallel->params),
-                                                  atr_params_flat_count(parallel->params), &squares));
-    out->gradient_norm = sqrt(squares);
-    if (!isfinite(out->loss) || !isfinite(squares))
+    ATR_TRY(atr_optim_gradient_norm(parallel->optim, &out->gradient_norm));
+    if (!isfinite(out->loss) || !isfinite(out->gradient_norm))
         ATR_TRY(explain_numeric(parallel, batch, &all, number));
-    ATR_TRY(atr_optim_step(parallel->optim, lr, 1.0));
+    ATR_TRY(atr_optim_step(parallel->optim, lr, clip_scale(parallel->clip, out->gradient_norm)));
     end_phase(&clock, ATR_PHASE_UPDATE);
 
 done:

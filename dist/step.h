@@ -20,11 +20,16 @@ typedef struct atr_parallel {
     int64_t classes;
     atr_loss *loss;   /* of so many classes */
     bool freeze_norm; /* as the plan's: running statistics do not change */
+    int64_t
+        parts; /* the plan's batch is 1/parts of this rank's: gradients of so many passes are summed. 0: 1 */
+    float *
+        sums; /* with several parts: [atr_params_flat_count], from the back end's allocator; not kept between steps */
+    double clip; /* gradients are scaled down to this norm where it is larger; 0: never */
 } atr_parallel;
 
 /* This rank's part of the step's samples. */
 typedef struct atr_parallel_batch {
-    int64_t count, height, width; /* N, H, W of the plan */
+    int64_t count, height, width; /* N = parts times that of the plan, H, W of the plan */
     const float *images;          /* [N,H,W,C] f32 */
     const uint8_t *labels;        /* [N,H,W], values >= classes are ignored */
     const uint64_t *keys;         /* [N], for dropout */
@@ -45,13 +50,15 @@ const char *atr_phase_name(atr_phase phase);
 typedef struct atr_parallel_result {
     double loss;          /* of the whole step, over all ranks */
     double f_score;       /* likewise: see atr_loss_f_score() */
-    double gradient_norm; /* L2, over all parameters */
+    double gradient_norm; /* L2, over all parameters that are not frozen, before clipping */
     int64_t valid_pixels; /* over all ranks */
     bool stop;            /* some rank wants to stop after this step */
     double seconds[ATR_PHASES];
 } atr_parallel_result;
 
-/* Collective. Forward, loss, backward, sum of gradients, update with rate `lr`, mean of the running statistics.
+/* Collective. Forward, loss, backward (of one part of the batch after the other), sum of gradients, update with rate `lr`, mean of
+ * the running statistics. Losses of all parts have one divisor, so their summed gradient is that of the whole batch at once; only
+ * batch norm's statistics are those of each part.
  * `ready` is the status of what this rank did since the last step (loading the batch): the failure of one rank stops all here,
  * before any work. `stop`: this rank was asked to stop. `number` counts steps, for messages.
  * The status is agreed: equal on all ranks. ATR_ERR_NUMERIC (T01) when loss or gradient is not finite; then values and moments

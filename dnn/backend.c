@@ -53,6 +53,10 @@ static void fill_from_ref(atr_backend_table *table)
         table->sgd = ref->sgd;
     if (table->adam == NULL)
         table->adam = ref->adam;
+    if (table->accumulate == NULL)
+        table->accumulate = ref->accumulate;
+    if (table->average == NULL)
+        table->average = ref->average;
     if (table->sum_squares == NULL)
         table->sum_squares = ref->sum_squares;
 }

@@ -63,7 +63,8 @@ typedef struct atr_update_args {
     double momentum; /* SGD momentum; Adam beta1 */
     double beta2, eps;
     bool nesterov;
-    int64_t step; /* Adam: 1 for the first update */
+    bool decoupled; /* Adam: AdamW's decay, of the values and not through the gradient */
+    int64_t step;   /* Adam: 1 for the first update */
 } atr_update_args;
 
 typedef struct atr_backend_table {
@@ -91,9 +92,15 @@ typedef struct atr_backend_table {
 
     /* SGD:  g' = scale g + wd p;  m = momentum m + g';  p -= lr (nesterov ? g' + momentum m : m)
      * Adam: g' = scale g + wd p;  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2;
-     *       p -= lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps)                       (Kingma & Ba 2015; PyTorch's order) */
+     *       p -= lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps)                       (Kingma & Ba 2015; PyTorch's order)
+     *       decoupled: g' = scale g, and p is multiplied by 1 - lr wd before       (AdamW, Loshchilov & Hutter 2019) */
     atr_status (*sgd)(atr_backend *backend, const atr_update_args *args);
     atr_status (*adam)(atr_backend *backend, const atr_update_args *args);
+    /* to += from, over flat blocks (gradients of the parts of a step). */
+    atr_status (*accumulate)(atr_backend *backend, float *to, const float *from, int64_t count);
+    /* mean += weight (values - mean); a value that equals its mean leaves it as it is (averages of weights). */
+    atr_status (*average)(atr_backend *backend, float *mean, const float *values, int64_t count,
+                          double weight);
     /* Sum of squares in double, independent of the number of threads; not finite when any element is not. */
     atr_status (*sum_squares)(atr_backend *backend, const float *values, int64_t count, double *out);
 } atr_backend_table;

@@ -42,6 +42,63 @@ static void fill_normal(float *values, int64_t count, uint64_t key, double mean,
         values[i] = (float)(mean + std * atr_rng_normal(key, (uint64_t)i));
 }
 
+static double dot(const double *a, const double *b, int64_t count)
+{
+    enum { SUMS = 4 }; /* side by side: the compiler may not reorder one sum */
+    double sums[SUMS] = {0.0};
+    int64_t i = 0;
+
+    for (; i + SUMS <= count; i += SUMS)
+        for (int k = 0; k < SUMS; k++)
+            sums[k] += a[i + k] * b[i + k];
+    for (; i < count; i++)
+        sums[0] += a[i] * b[i];
+    return sums[0] + sums[1] + sums[2] + sums[3];
+}
+
+/* Makes the `count` rows of [count,length] orthonormal: each, once it has unit length, is taken out of all later ones (modified
+ * Gram-Schmidt). That is Q of the QR decomposition with a positive diagonal of R. */
+static void orthonormalise(double *rows, int64_t count, int64_t length)
+{
+    for (int64_t i = 0; i < count; i++) {
+        double *const row = rows + i * length;
+        const double scale = 1.0 / sqrt(dot(row, row, length));
+        for (int64_t k = 0; k < length; k++)
+            row[k] *= scale;
+#pragma omp parallel for
+        for (int64_t j = i + 1; j < count; j++) {
+            double *const other = rows + j * length;
+            const double share = dot(row, other, length);
+            for (int64_t k = 0; k < length; k++)
+                other[k] -= share * row[k];
+        }
+    }
+}
+
+/* Saxe et al. 2014, as torch.nn.init.orthogonal_: the weight as a matrix [O, I/G kh kw] of normal numbers becomes the Q of its QR
+ * decomposition, whose signs make R's diagonal positive (that of the transpose where it has more columns than rows). */
+static atr_status fill_orthogonal(const atr_param_spec *spec, float *values, uint64_t key, double gain)
+{
+    const int64_t rows = spec->dims[0], columns = spec->dims[1] * spec->dims[2] * spec->dims[3];
+    const bool wide = rows < columns;
+    const int64_t count = wide ? rows : columns, length = wide ? columns : rows;
+    double *work = NULL;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(ATR_NEW(count * length, &work));
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < columns; c++)
+            work[wide ? r * length + c : c * length + r] = atr_rng_normal(key, (uint64_t)(r * columns + c));
+    orthonormalise(work, count, length);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < columns; c++)
+            values[r * columns + c] = (float)(gain * work[wide ? r * length + c : c * length + r]);
+
+done:
+    atr_free(work);
+    return status;
+}
+
 static void fill_uniform(float *values, int64_t count, uint64_t key, double bound)
 {
     for (int64_t i = 0; i < count; i++)
@@ -66,7 +123,10 @@ static atr_status init_entry(const atr_params *params, int64_t index, atr_init i
 
     switch (spec->kind) {
     case ATR_PARAM_CONV_WEIGHT:
-        fill_normal(value.data, count, key, 0.0, weight_std(spec, init, gain));
+        if (init == ATR_INIT_ORTHOGONAL)
+            ATR_TRY(fill_orthogonal(spec, value.data, key, gain));
+        else
+            fill_normal(value.data, count, key, 0.0, weight_std(spec, init, gain));
         break;
     case ATR_PARAM_CONV_BIAS:
         ATR_TRY(bias_bound(params, spec, &bound));

@@ -40,10 +40,15 @@ const atr_backbone *atr_backbone_at(int index);
 /* The one called `name`, or NULL. */
 const atr_backbone *atr_backbone_find(const char *name);
 
-/* Weight initialisation of the reference: `normal` (std gain) for convolution weights, norm weights N(1, 0.02), biases 0.
+/* Names of the backbone's parameters and buffers start so. */
+#define ATR_BACKBONE_PREFIX "backbone."
+
+/* Weight initialisation of the reference (its weights_init, which touches convolution weights and batch norms): `init` for
+ * convolution weights, norm weights N(1, 0.02), norm biases 0. `normal` has standard deviation `gain`, `orthogonal` rows or columns
+ * of length `gain`; formulas at the definition.
  * Convolution biases as PyTorch's default, uniform in +-1/sqrt(fan_in); running mean 0, variance 1.
  * Number i of parameter p comes from stream (seed, ATR_RNG_INIT, fnv1a64(name)): the same for any number of ranks. */
-typedef enum atr_init { ATR_INIT_NORMAL, ATR_INIT_XAVIER, ATR_INIT_KAIMING } atr_init;
+typedef enum atr_init { ATR_INIT_NORMAL, ATR_INIT_XAVIER, ATR_INIT_KAIMING, ATR_INIT_ORTHOGONAL } atr_init;
 atr_status atr_model_init(atr_params *params, atr_init init, double gain, uint64_t seed);
 
 #endif

@@ -1,5 +1,6 @@
 #include "dnn/optim.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { MAX_MOMENTS = 2 };
@@ -12,6 +13,7 @@ static const struct {
 } kinds[] = {
     [ATR_OPTIM_SGD] = {"sgd", 1, {"momentum"}},
     [ATR_OPTIM_ADAM] = {"adam", 2, {"exp_avg", "exp_avg_sq"}},
+    [ATR_OPTIM_ADAMW] = {"adamw", 2, {"exp_avg", "exp_avg_sq"}},
 };
 
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
@@ -22,6 +24,7 @@ struct atr_optim {
     atr_backend *backend; /* borrowed */
     atr_params *moments[MAX_MOMENTS];
     int64_t steps;
+    int64_t *entry_steps; /* [atr_params_count] updates of each entry: fewer where it was frozen */
 };
 
 static atr_status check_config(const atr_optim_config *config)
@@ -30,9 +33,9 @@ static atr_status check_config(const atr_optim_config *config)
         return atr_fail(ATR_ERR_USAGE, "momentum %g: must be at least 0 and below 1", config->momentum);
     if (!(config->weight_decay >= 0.0))
         return atr_fail(ATR_ERR_USAGE, "weight decay %g: must not be negative", config->weight_decay);
-    if (config->kind == ATR_OPTIM_ADAM && !(config->beta2 >= 0.0 && config->beta2 < 1.0))
+    if (config->kind != ATR_OPTIM_SGD && !(config->beta2 >= 0.0 && config->beta2 < 1.0))
         return atr_fail(ATR_ERR_USAGE, "beta2 %g: must be at least 0 and below 1", config->beta2);
-    if (config->kind == ATR_OPTIM_ADAM && !(config->eps > 0.0))
+    if (config->kind != ATR_OPTIM_SGD && !(config->eps > 0.0))
         return atr_fail(ATR_ERR_USAGE, "eps %g: must be above 0", config->eps);
     return ATR_OK;
 }
@@ -49,7 +52,7 @@ static atr_status create_moment(const atr_params *params, const atr_allocator *a
     for (int64_t i = 0; i < count; i++)
         if (!atr_param_is_buffer(atr_params_spec(params, i)->kind))
             specs[trainable++] = *atr_params_spec(params, i);
-    ATR_TRY(atr_params_create(specs, trainable, allocator, out));
+    ATR_TRY(atr_params_create_plain(specs, trainable, allocator, out));
 
 done:
     atr_free(specs);
@@ -68,6 +71,7 @@ atr_status atr_optim_create(const atr_optim_config *config, atr_params *params, 
     optim->config = *config;
     optim->params = params;
     optim->backend = backend;
+    ATR_TRY(ATR_NEW(atr_params_count(params), &optim->entry_steps));
     for (int i = 0; i < kinds[config->kind].moments; i++)
         ATR_TRY(create_moment(params, atr_backend_allocator(backend), &optim->moments[i]));
     *out = optim;
@@ -84,24 +88,28 @@ void atr_optim_destroy(atr_optim *optim)
         return;
     for (int i = 0; i < MAX_MOMENTS; i++)
         atr_params_destroy(optim->moments[i]);
+    atr_free(optim->entry_steps);
     atr_free(optim);
 }
 
-static float *moment_values(const atr_optim *optim, int index)
+/* Elements from `offset` on of a moment. */
+static float *moment_at(const atr_optim *optim, int index, int64_t offset)
 {
-    return index < kinds[optim->config.kind].moments ? atr_params_flat_values(optim->moments[index]) : NULL;
+    return index < kinds[optim->config.kind].moments ? atr_params_flat_values(optim->moments[index]) + offset
+                                                     : NULL;
 }
 
-atr_status atr_optim_step(atr_optim *optim, double lr, double scale)
+/* Updates the elements of `span`, all of which have seen the same number of updates, `step` with this one. */
+static atr_status update_span(const atr_optim *optim, atr_span span, int64_t step, double lr, double scale)
 {
     const atr_optim_config *config = &optim->config;
     const atr_backend_table *table = optim->backend->table;
     const atr_update_args args = {
-        .values = atr_params_flat_values(optim->params),
-        .gradients = atr_params_flat_gradients(optim->params),
-        .m = moment_values(optim, 0),
-        .v = moment_values(optim, 1),
-        .count = atr_params_flat_count(optim->params),
+        .values = atr_params_flat_values(optim->params) + span.offset,
+        .gradients = atr_params_flat_gradients(optim->params) + span.offset,
+        .m = moment_at(optim, 0, span.offset),
+        .v = moment_at(optim, 1, span.offset),
+        .count = span.count,
         .lr = lr,
         .scale = scale,
         .weight_decay = config->weight_decay,
@@ -109,18 +117,61 @@ atr_status atr_optim_step(atr_optim *optim, double lr, double scale)
         .beta2 = config->beta2,
         .eps = config->eps,
         .nesterov = config->nesterov,
-        .step = optim->steps + 1,
+        .decoupled = config->kind == ATR_OPTIM_ADAMW,
+        .step = step,
     };
     atr_status (*const update)(atr_backend *, const atr_update_args *) =
         config->kind == ATR_OPTIM_SGD ? table->sgd : table->adam;
-    atr_status status = ATR_OK;
 
     if (update == NULL)
         return atr_fail(ATR_ERR_UNSUPPORTED, "back end %s has no %s", table->name, kinds[config->kind].name);
+    return span.count > 0 ? update(optim->backend, &args) : ATR_OK;
+}
+
+/* Entries in the order of the flat blocks; neighbours that have seen as many updates go in one pass. */
+atr_status atr_optim_step(atr_optim *optim, double lr, double scale)
+{
+    const atr_params *const params = optim->params;
+    atr_span span = {0, 0};
+    int64_t steps = 0;
+    atr_status status = ATR_OK;
+
     atr_backend_enter(optim->backend);
-    ATR_TRY(update(optim->backend, &args));
+    for (int64_t i = atr_params_count(params) - 1; i >= 0; i--) {
+        if (atr_param_is_buffer(atr_params_spec(params, i)->kind) || atr_params_frozen(params, i))
+            continue;
+        const int64_t offset = atr_params_flat_offset(params, i);
+        optim->entry_steps[i]++;
+        if (offset != span.offset + span.count || optim->entry_steps[i] != steps) {
+            ATR_TRY(update_span(optim, span, steps, lr, scale));
+            span = (atr_span){offset, 0};
+            steps = optim->entry_steps[i];
+        }
+        span.count += atr_params_flat_room(params, i);
+    }
+    ATR_TRY(update_span(optim, span, steps, lr, scale));
     optim->steps++;
     atr_params_touch(optim->params);
+
+done:
+    return status;
+}
+
+atr_status atr_optim_gradient_norm(atr_optim *optim, double *out)
+{
+    const float *const gradients = atr_params_flat_gradients(optim->params);
+    atr_span span = {0, 0};
+    double sum = 0;
+    atr_status status = ATR_OK;
+
+    atr_backend_enter(optim->backend);
+    while (atr_params_next_span(optim->params, false, &span)) {
+        double squares = 0;
+        ATR_TRY(optim->backend->table->sum_squares(optim->backend, gradients + span.offset, span.count,
+                                                   &squares));
+        sum += squares;
+    }
+    *out = sqrt(sum);
 
 done:
     return status;
@@ -146,7 +197,19 @@ int64_t atr_optim_steps(const atr_optim *optim)
     return optim->steps;
 }
 
+int64_t *atr_optim_entry_steps(atr_optim *optim)
+{
+    return optim->entry_steps;
+}
+
 void atr_optim_set_steps(atr_optim *optim, int64_t steps)
+{
+    optim->steps = steps;
+    for (int64_t i = 0; i < atr_params_count(optim->params); i++)
+        optim->entry_steps[i] = atr_param_is_buffer(atr_params_spec(optim->params, i)->kind) ? 0 : steps;
+}
+
+void atr_optim_set_update_count(atr_optim *optim, int64_t steps)
 {
     optim->steps = steps;
 }
@@ -158,5 +221,10 @@ atr_status atr_optim_kind_parse(const char *name, atr_optim_kind *out)
             *out = (atr_optim_kind)i;
             return ATR_OK;
         }
-    return atr_fail(ATR_ERR_USAGE, "no optimiser '%s' (have: sgd, adam)", name);
+    return atr_fail(ATR_ERR_USAGE, "no optimiser '%s' (have: sgd, adam, adamw)", name);
+}
+
+const char *atr_optim_kind_name(atr_optim_kind kind)
+{
+    return kinds[kind].name;
 }

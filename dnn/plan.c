@@ -194,7 +194,7 @@ static atr_status compile(atr_plan *plan)
     const bool training = plan->options.mode == ATR_TRAIN;
 
     ATR_TRY(plan_lower(plan));
-    if (!training && on & ATR_REWRITE_FOLD_NORM)
+    if (on & ATR_REWRITE_FOLD_NORM)
         plan_rewrite_fold_norm(plan);
     if (training && on & ATR_REWRITE_NORM_ACT)
         plan_rewrite_norm_act(plan);
@@ -484,6 +484,14 @@ atr_status atr_plan_enlarge(atr_plan *plan, int64_t n, float *out)
 }
 
 /* ---- looking at it ------------------------------------------------------------------------------------------------------ */
+
+int64_t atr_plan_images_channels(const atr_plan *plan)
+{
+    for (int v = 0; v < plan->value_count; v++)
+        if (plan->values[v].images)
+            return plan->values[v].dims[3];
+    return 0;
+}
 
 size_t atr_plan_arena_bytes(const atr_plan *plan)
 {

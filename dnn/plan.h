@@ -11,10 +11,11 @@ typedef enum atr_mode { ATR_INFER, ATR_TRAIN } atr_mode;
 
 /* Rewrites that the plan may apply, all exact in real arithmetic. Tests switch them off one by one. */
 typedef enum atr_rewrite {
-    ATR_REWRITE_FOLD_NORM = 1 << 0, /* inference: batch norm, activation and residual into the convolution */
-    ATR_REWRITE_NORM_ACT = 1 << 1,  /* training: batch norm + activation as one step */
-    ATR_REWRITE_CONCAT = 1 << 2,    /* producers write into channel slices */
-    ATR_REWRITE_RESIZED = 1 << 3,   /* a 3x3 convolution of an enlarged map runs at the low resolution */
+    ATR_REWRITE_FOLD_NORM =
+        1 << 0, /* inference and frozen parts: batch norm, activation and residual into the convolution */
+    ATR_REWRITE_NORM_ACT = 1 << 1, /* training: batch norm + activation as one step */
+    ATR_REWRITE_CONCAT = 1 << 2,   /* producers write into channel slices */
+    ATR_REWRITE_RESIZED = 1 << 3,  /* a 3x3 convolution of an enlarged map runs at the low resolution */
     ATR_REWRITE_ALL = -1
 } atr_rewrite;
 
@@ -66,6 +67,9 @@ atr_status atr_plan_backward(atr_plan *plan, atr_grad_ready_fn ready, void *user
 atr_status atr_plan_segment(atr_plan *plan, int64_t n, const atr_segment_args *args);
 /* Enlarged logits of picture `n`: out [K,H,W] f32. */
 atr_status atr_plan_enlarge(atr_plan *plan, int64_t n, float *out);
+
+/* Channels of the pictures that it runs on. */
+int64_t atr_plan_images_channels(const atr_plan *plan);
 
 /* What it took: bytes of the arena, number of steps. */
 size_t atr_plan_arena_bytes(const atr_plan *plan);

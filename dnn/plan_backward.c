@@ -110,18 +110,6 @@ done:
     return status;
 }
 
-/* A gradient is wanted by every value that lies behind a trainable parameter. */
-static void mark_wanted(atr_plan *plan)
-{
-    for (int s = 0; s < plan->forward_count; s++) {
-        const plan_link *link = &plan->links[s];
-        bool wanted = plan->steps[s].wants_dw;
-        for (int i = 0; i < plan->steps[s].input_count; i++)
-            wanted = wanted || plan->values[link->x[i]].wants_grad;
-        plan->values[link->y].wants_grad = wanted;
-    }
-}
-
 atr_status plan_backward(atr_plan *plan)
 {
     atr_status status = ATR_OK;
@@ -130,7 +118,6 @@ atr_status plan_backward(atr_plan *plan)
     ATR_TRY(plan_new_action(plan, PLAN_LOSS, -1));
     if (plan->options.mode != ATR_TRAIN)
         goto done;
-    mark_wanted(plan);
     ATR_TRY(new_view(plan, logits, &plan->grad_views[logits]));
     for (int s = plan->forward_count - 1; s >= 0; s--) {
         const atr_op op = plan->steps[s].op;

@@ -16,9 +16,9 @@ typedef struct plan_value {
     int64_t dims[4]; /* N,H,W,C */
     int slice_of;    /* concat value this one is a channel slice of, or -1 */
     int64_t slice_channel;
-    bool images; /* the network's input */
-    bool wants_grad;
-    bool keep; /* readable until the next forward: logits, taps */
+    bool images;     /* the network's input */
+    bool wants_grad; /* it lies behind a trainable parameter */
+    bool keep;       /* readable until the next forward: logits, taps */
 } plan_value;
 
 /* A piece of memory with a life time in actions. */

@@ -20,7 +20,7 @@ static void bind_conv(const atr_plan *plan, const atr_node *node, atr_step *step
     step->conv = node->conv;
     step->weight = value_of(plan, node->conv.weight);
     step->bias = value_of(plan, node->conv.bias);
-    step->wants_dw = step->training;
+    step->wants_dw = step->training && !atr_params_frozen(plan->params, node->conv.weight);
     step->dweight = gradient_of(plan, node->conv.weight);
     step->dbias = gradient_of(plan, node->conv.bias);
     link->first_param = node->conv.weight;
@@ -36,12 +36,13 @@ static void bind_norm(const atr_plan *plan, const atr_node *node, const int64_t 
     step->running_mean = value_of(plan, node->norm.running_mean);
     step->running_var = value_of(plan, node->norm.running_var);
     step->num_tracked = atr_params_value(plan->params, node->norm.num_tracked).data;
-    step->wants_dw = step->training;
+    step->wants_dw = step->training && !atr_params_frozen(plan->params, node->norm.weight);
     step->dweight = gradient_of(plan, node->norm.weight);
     step->dbias = gradient_of(plan, node->norm.bias);
     link->first_param = node->norm.weight;
     link->last_param = node->norm.bias;
-    step->batch_stats = step->training && !plan->options.freeze_norm;
+    step->batch_stats = step->training && !plan->options.freeze_norm &&
+                        !atr_params_frozen(plan->params, node->norm.running_mean);
     if (step->batch_stats && dims[0] * dims[1] * dims[2] == 1) {
         atr_log(ATR_LOG_WARN,
                 "T03: batch 1 on 1 rank: %s would see one value per channel. Using running statistics there.",
@@ -101,6 +102,21 @@ done:
     return status;
 }
 
+/* A gradient is wanted by every value that lies behind a trainable parameter. A step whose output wants none runs as in
+ * inference: it keeps nothing, and what inference fuses may be fused. Only dropout and the batch's statistics stay. */
+static void mark_wanted(atr_plan *plan)
+{
+    for (int s = 0; s < plan->step_count; s++) {
+        atr_step *step = &plan->steps[s];
+        const plan_link *link = &plan->links[s];
+        bool wanted = step->wants_dw;
+        for (int i = 0; i < step->input_count; i++)
+            wanted = wanted || plan->values[link->x[i]].wants_grad;
+        plan->values[link->y].wants_grad = wanted;
+        step->training = step->training && (wanted || step->op == ATR_OP_DROPOUT);
+    }
+}
+
 atr_status plan_lower(atr_plan *plan)
 {
     atr_status status = ATR_OK;
@@ -115,6 +131,7 @@ atr_status plan_lower(atr_plan *plan)
     ATR_TRY(ATR_NEW(nodes, &plan->values));
     for (int i = 0; i < nodes; i++)
         ATR_TRY(lower_node(plan, i, shapes[i], value_of_node));
+    mark_wanted(plan);
     for (int tap = 0; tap < ATR_TAPS; tap++) {
         const int node = atr_graph_tap(plan->graph, tap);
         plan->tap_values[tap] = node < 0 ? -1 : value_of_node[node];

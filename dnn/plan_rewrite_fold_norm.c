@@ -1,4 +1,4 @@
-/* Inference: a convolution takes over the batch norm, the residual sum and the activation behind it, so that
+/* Inference, and frozen parts in training: a convolution takes over the batch norm, the residual sum and the activation behind it, so that
  *     y = act(norm(conv(x) + bias) + residual)
  * is one step. Batch norm with running statistics is a fixed affine map per channel, so this is exact. */
 #include "dnn/plan_impl.h"
@@ -10,12 +10,19 @@ static void take_over(atr_plan *plan, int conv, int reader)
     plan->links[reader].removed = true;
 }
 
+/* Whether backward will never come to a step. */
+static bool forward_only(const atr_plan *plan, int s)
+{
+    return !plan->steps[s].training;
+}
+
 static bool fold_norm(atr_plan *plan, int conv, int reader)
 {
     atr_step *step = &plan->steps[conv];
     const atr_step *norm = &plan->steps[reader];
 
-    if (norm->op != ATR_OP_NORM || step->folded || step->residual || step->act != ATR_ACT_NONE)
+    if (norm->op != ATR_OP_NORM || norm->batch_stats || step->folded || step->residual ||
+        step->act != ATR_ACT_NONE)
         return false;
     step->folded = true;
     step->norm = norm->norm;
@@ -61,9 +68,9 @@ void plan_rewrite_fold_norm(atr_plan *plan)
 {
     for (int i = 0; i < plan->step_count; i++) {
         int conv = i, reader = -1;
-        if (plan->links[i].removed || plan->steps[i].op != ATR_OP_CONV)
+        if (plan->links[i].removed || plan->steps[i].op != ATR_OP_CONV || !forward_only(plan, i))
             continue;
-        while (plan_readers(plan, plan->links[conv].y, &reader) == 1) {
+        while (plan_readers(plan, plan->links[conv].y, &reader) == 1 && forward_only(plan, reader)) {
             if (fold_norm(plan, conv, reader) || fold_act(plan, conv, reader))
                 continue;
             const int moved = fold_add(plan, conv, reader);

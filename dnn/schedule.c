@@ -5,17 +5,20 @@
 
 #include "dnn/model.h"
 
-/* With T epochs in all, e counted from 0:
+/* With T epochs in all, e counted from 0, and warm epochs of warm-up:
  *
- *     cos:  warm = clamp(0.1 T, 1, 3)    start = max(0.1 lr, 1e-6)    tail = clamp(0.3 T, 1, 15)
- *           e <= warm:     start + (lr - start) (e/warm)^2
+ *     cos:  warm = clamp(0.1 T, 1, 3) unless given    tail = clamp(0.3 T, 1, 15)
  *           e >= T - tail: min_lr
  *           else:          min_lr + (lr - min_lr) (1 + cos(pi (e - warm) / (T - warm - tail))) / 2
- *     step: lr (min_lr/lr)^(k/9),  k = floor(e / (T/10)): ten equal stages from lr to min_lr */
+ *     step: lr (min_lr/lr)^(k/9),  k = floor(e / (T/10)): ten equal stages from lr to min_lr
+ *     poly: min_lr + (lr - min_lr) (1 - (e - warm) / (T - warm))^power,  e with its fraction
+ *
+ *     e <= warm:  start + (top - start) (e/warm)^2,  start = max(0.1 top, 1e-6), top the rate without warm-up (cos, poly: lr) */
 
 static const double PI = 3.14159265358979323846;
 
-static const char *const names[] = {[ATR_SCHEDULE_COS] = "cos", [ATR_SCHEDULE_STEP] = "step"};
+static const char *const names[] = {
+    [ATR_SCHEDULE_COS] = "cos", [ATR_SCHEDULE_STEP] = "step", [ATR_SCHEDULE_POLY] = "poly"};
 
 static double clamp(double x, double low, double high)
 {
@@ -35,20 +38,40 @@ atr_status atr_schedule_check(const atr_schedule *schedule)
         return atr_fail(ATR_ERR_USAGE,
                         "schedule step has ten stages, so it needs at least 10 epochs, not %lld",
                         (long long)schedule->epochs);
+    if (schedule->kind == ATR_SCHEDULE_POLY && !(schedule->power > 0.0 && isfinite(schedule->power)))
+        return atr_fail(ATR_ERR_USAGE, "power %g of schedule poly: must be above 0", schedule->power);
+    if (schedule->own_warmup && !(schedule->warmup >= 0.0 && schedule->warmup < (double)schedule->epochs))
+        return atr_fail(ATR_ERR_USAGE, "warm-up of %g epochs: must end before the %lld epochs of the run",
+                        schedule->warmup, (long long)schedule->epochs);
     return ATR_OK;
 }
 
-static double cosine(const atr_schedule *schedule, double epoch)
+/* Epochs of warm-up. */
+static double warm_epochs(const atr_schedule *schedule)
+{
+    if (schedule->own_warmup)
+        return schedule->warmup;
+    return schedule->kind == ATR_SCHEDULE_COS ? clamp(0.1 * (double)schedule->epochs, 1.0, 3.0) : 0.0;
+}
+
+static double cosine(const atr_schedule *schedule, double epoch, double warm)
 {
     const double total = (double)schedule->epochs, lr = schedule->lr, least = schedule->min_lr;
-    const double warm = clamp(0.1 * total, 1.0, 3.0), tail = clamp(0.3 * total, 1.0, 15.0);
-    const double start = fmax(0.1 * lr, 1e-6);
+    const double tail = clamp(0.3 * total, 1.0, 15.0);
 
     if (epoch <= warm)
-        return start + (lr - start) * (epoch / warm) * (epoch / warm);
+        return lr;
     if (epoch >= total - tail)
         return least;
     return least + 0.5 * (lr - least) * (1.0 + cos(PI * (epoch - warm) / (total - warm - tail)));
+}
+
+static double poly(const atr_schedule *schedule, double epoch, double warm)
+{
+    const double lr = schedule->lr, least = schedule->min_lr;
+    const double left = 1.0 - (epoch - warm) / ((double)schedule->epochs - warm);
+
+    return epoch <= warm ? lr : least + (lr - least) * pow(fmax(left, 0.0), schedule->power);
 }
 
 /* The stage is the floor of the exact quotient of the two doubles, which fmod() knows; epoch / length may round up to the
@@ -61,10 +84,21 @@ static double staged(const atr_schedule *schedule, double epoch)
     return schedule->lr * pow(schedule->min_lr / schedule->lr, stage / 9.0);
 }
 
-double atr_schedule_at(const atr_schedule *schedule, int64_t epoch)
+double atr_schedule_at(const atr_schedule *schedule, int64_t epoch, int64_t step, int64_t steps)
 {
-    return schedule->kind == ATR_SCHEDULE_COS ? cosine(schedule, (double)epoch)
-                                              : staged(schedule, (double)epoch);
+    const double warm = warm_epochs(schedule);
+    double at = (double)epoch, top = 0.0;
+
+    if (schedule->kind == ATR_SCHEDULE_POLY && steps > 0)
+        at += (double)step / (double)steps;
+    if (schedule->kind == ATR_SCHEDULE_COS)
+        top = cosine(schedule, at, warm);
+    else
+        top = schedule->kind == ATR_SCHEDULE_STEP ? staged(schedule, at) : poly(schedule, at, warm);
+    if (warm <= 0.0 || at > warm)
+        return top;
+    const double start = fmax(0.1 * top, 1e-6);
+    return start + (top - start) * (at / warm) * (at / warm);
 }
 
 /* Limits of the rate with SGD; those with Adam are the backbone's. */
@@ -83,12 +117,22 @@ void atr_schedule_fit(atr_optim_kind optim, const char *backbone, int64_t batch,
     *min_lr_fit = clamp(share * min_lr, low * 1e-2, high * 1e-2);
 }
 
+int64_t atr_schedule_wanted_steps(atr_optim_kind optim)
+{
+    return optim == ATR_OPTIM_SGD ? 15000 : 5000;
+}
+
 atr_status atr_schedule_kind_parse(const char *name, atr_schedule_kind *out)
 {
-    for (int i = 0; i <= ATR_SCHEDULE_STEP; i++)
+    for (int i = 0; i <= ATR_SCHEDULE_POLY; i++)
         if (strcmp(name, names[i]) == 0) {
             *out = (atr_schedule_kind)i;
             return ATR_OK;
         }
-    return atr_fail(ATR_ERR_USAGE, "no schedule '%s' (have: cos, step)", name);
+    return atr_fail(ATR_ERR_USAGE, "no schedule '%s' (have: cos, step, poly)", name);
+}
+
+const char *atr_schedule_kind_name(atr_schedule_kind kind)
+{
+    return names[kind];
 }

@@ -46,8 +46,11 @@ typedef struct atr_optim_slot {
 
 typedef struct atr_optim_state {
     char kind[ATR_WORD_BYTES]; /* "sgd", "adam" */
-    int64_t step;              /* updates made: Adam's bias correction counts them */
-    int slot_count;            /* 0..ATR_SLOTS_MAX */
+    int64_t step;              /* updates made */
+    int64_t *
+        entry_steps; /* [atr_params_count] updates of each entry, 0 for buffers: Adam's bias correction counts them, and a
+                             parameter that was frozen has seen fewer. NULL: all `step`; reading a file without them: too */
+    int slot_count; /* 0..ATR_SLOTS_MAX */
     atr_optim_slot slots[ATR_SLOTS_MAX];
 } atr_optim_state;
 
@@ -65,6 +68,7 @@ typedef struct atr_train_state {
     uint64_t seed, rng_key;
     double best_score; /* NaN: none yet */
     int64_t best_epoch;
+    int64_t average_steps;     /* updates that the average of the weights has seen; 0 where there is none */
     uint64_t data_fingerprint; /* of the data set: another one is refused by the caller */
     char schedule[ATR_WORD_BYTES];
     char *config; /* the whole configuration as YAML text; may be NULL */
@@ -81,6 +85,8 @@ typedef struct atr_checkpoint {
     const atr_params *params;
     const atr_optim_state *optim;
     const atr_train_state *state;
+    /* Where `params` are an average of the weights: what training goes on from. Written beside the state; NULL: `params`. */
+    const atr_params *trained;
 } atr_checkpoint;
 
 /* Writes `path` through a temporary name in the same folder, sealed with a checksum over all bytes, synced and renamed (the
@@ -101,11 +107,17 @@ const char *atr_checkpoint_path(const atr_checkpoint_file *file);
 bool atr_checkpoint_has_optim(const atr_checkpoint_file *file);
 bool atr_checkpoint_has_state(const atr_checkpoint_file *file);
 
+/* Whether the parameters are an average of the weights, and those that training goes on from stand beside them. */
+bool atr_checkpoint_has_trained(const atr_checkpoint_file *file);
+
 /* All parameters and buffers as weights; owned by the caller. */
 atr_status atr_checkpoint_weights(const atr_checkpoint_file *file, atr_weights **out);
 /* The same, filled into `params` (see atr_weights_fill for mode, report and errors). */
 atr_status atr_checkpoint_load_params(const atr_checkpoint_file *file, atr_load_mode mode, atr_params *params,
                                       atr_load_report *report);
+/* The parameters and buffers that training goes on from, all of them and in the right shapes. ATR_ERR_NOT_FOUND: the file has none
+ * beside its parameters. */
+atr_status atr_checkpoint_load_trained(const atr_checkpoint_file *file, atr_params *params);
 /* Fills the slots of `optim` (kind, slot names and flat blocks given by the caller) and its step. ATR_ERR_DATA when the file
  * holds another kind of optimiser or lacks a parameter; ATR_ERR_NOT_FOUND when it holds none. */
 atr_status atr_checkpoint_load_optim(const atr_checkpoint_file *file, const atr_params *params,

@@ -5,11 +5,12 @@
 
 /* The names inside a checkpoint, shared by its writer and its reader; described in docs/checkpoints.md. */
 
-#define CKPT_FORMAT "atrous checkpoint"
-#define CKPT_MODEL  "model"
-#define CKPT_PARAMS "params"
-#define CKPT_OPTIM  "optim"
-#define CKPT_TRAIN  "train"
+#define CKPT_FORMAT  "atrous checkpoint"
+#define CKPT_MODEL   "model"
+#define CKPT_PARAMS  "params"
+#define CKPT_OPTIM   "optim"
+#define CKPT_TRAIN   "train"
+#define CKPT_TRAINED CKPT_TRAIN "/params"
 
 enum { CKPT_VERSION = 1 };
 

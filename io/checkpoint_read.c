@@ -173,6 +173,29 @@ bool atr_checkpoint_has_state(const atr_checkpoint_file *file)
     return atr_h5_exists(file->file, CKPT_TRAIN);
 }
 
+bool atr_checkpoint_has_trained(const atr_checkpoint_file *file)
+{
+    return atr_h5_exists(file->file, CKPT_TRAINED);
+}
+
+atr_status atr_checkpoint_load_trained(const atr_checkpoint_file *file, atr_params *params)
+{
+    char path[ATR_NAME_BYTES + 16];
+    atr_status status = ATR_OK;
+
+    if (!atr_checkpoint_has_trained(file))
+        return atr_fail(ATR_ERR_NOT_FOUND, "%s holds no weights beside its network", atr_h5_path(file->file));
+    for (int64_t i = 0; i < atr_params_count(params); i++) {
+        atr_tensor value = atr_params_value(params, i);
+        snprintf(path, sizeof path, CKPT_TRAINED "/%s", atr_params_spec(params, i)->name);
+        ATR_TRY(atr_h5_read(file->file, path, &value));
+    }
+    atr_params_touch(params);
+
+done:
+    return status;
+}
+
 static atr_status read_param(const atr_h5 *file, const char *name, atr_weights *weights)
 {
     atr_status status = ATR_OK;
@@ -254,6 +277,31 @@ done:
     return status;
 }
 
+/* Files of runs without any frozen part may lack them. */
+static atr_status read_entry_steps(const atr_h5 *file, const atr_params *params, atr_optim_state *optim)
+{
+    const int64_t count = atr_params_count(params);
+    atr_tensor steps = atr_tensor_make(ATR_I64, 1, &count, optim->entry_steps);
+    atr_status status = ATR_OK;
+
+    if (optim->entry_steps == NULL)
+        return ATR_OK;
+    if (atr_h5_exists(file, CKPT_OPTIM "/entry_steps"))
+        ATR_TRY(atr_h5_read(file, CKPT_OPTIM "/entry_steps", &steps));
+    for (int64_t i = 0; i < count; i++) {
+        const bool buffer = atr_param_is_buffer(atr_params_spec(params, i)->kind);
+        if (!atr_h5_exists(file, CKPT_OPTIM "/entry_steps"))
+            optim->entry_steps[i] = buffer ? 0 : optim->step;
+        else if (optim->entry_steps[i] < 0 || optim->entry_steps[i] > optim->step)
+            return atr_fail(ATR_ERR_DATA, "%s: %lld updates of %s after %lld in all", atr_h5_path(file),
+                            (long long)optim->entry_steps[i], atr_params_spec(params, i)->name,
+                            (long long)optim->step);
+    }
+
+done:
+    return status;
+}
+
 atr_status atr_checkpoint_load_optim(const atr_checkpoint_file *file, const atr_params *params,
                                      atr_optim_state *optim)
 {
@@ -269,6 +317,7 @@ atr_status atr_checkpoint_load_optim(const atr_checkpoint_file *file, const atr_
         return atr_fail(ATR_ERR_DATA, "%s: the optimiser is %s, asked for is %s", atr_h5_path(file->file),
                         kind, optim->kind);
     ATR_TRY(atr_h5_get_i64(file->file, CKPT_OPTIM, "step", &optim->step));
+    ATR_TRY(read_entry_steps(file->file, params, optim));
     for (int i = 0; i < optim->slot_count; i++)
         ATR_TRY(read_slot(file->file, params, &optim->slots[i]));
 
@@ -328,7 +377,7 @@ done:
 static atr_status check_state(const atr_h5 *file, const atr_train_state *state)
 {
     if (state->epoch < 0 || state->step_in_epoch < 0 || state->global_step < state->step_in_epoch ||
-        state->global_batch < 0 || state->ranks < 0)
+        state->global_batch < 0 || state->ranks < 0 || state->average_steps < 0)
         return atr_fail(ATR_ERR_DATA, "%s: the training state makes no sense (epoch %lld, step %lld)",
                         atr_h5_path(file), (long long)state->epoch, (long long)state->global_step);
     return ATR_OK;
@@ -353,6 +402,8 @@ atr_status atr_checkpoint_load_state(const atr_checkpoint_file *ckpt, atr_train_
     ATR_TRY(atr_h5_get_u64(file, CKPT_TRAIN, "rng_key", &state.rng_key));
     ATR_TRY(atr_h5_get_f64(file, CKPT_TRAIN, "best_score", &state.best_score));
     ATR_TRY(atr_h5_get_i64(file, CKPT_TRAIN, "best_epoch", &state.best_epoch));
+    if (atr_h5_has_attr(file, CKPT_TRAIN, "average_steps"))
+        ATR_TRY(atr_h5_get_i64(file, CKPT_TRAIN, "average_steps", &state.average_steps));
     ATR_TRY(atr_h5_get_u64(file, CKPT_TRAIN, "data_fingerprint", &state.data_fingerprint));
     ATR_TRY(read_word(file, CKPT_TRAIN, "schedule", ATR_WORD_BYTES, state.schedule));
     ATR_TRY(check_state(file, &state));

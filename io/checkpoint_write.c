@@ -75,21 +75,33 @@ done:
     return status;
 }
 
-/* Parameters and buffers, and their names in the order of the state_dict (HDF5 lists a group in order of bytes). */
+/* Parameters and buffers under `group`. */
+static atr_status write_values(atr_h5 *file, const char *group, const atr_params *params)
+{
+    char path[ATR_NAME_BYTES + 16];
+    atr_status status = ATR_OK;
+
+    for (int64_t i = 0; i < atr_params_count(params); i++) {
+        const atr_tensor value = atr_params_value(params, i);
+        snprintf(path, sizeof path, "%s/%s", group, atr_params_spec(params, i)->name);
+        ATR_TRY(atr_h5_write(file, path, &value));
+    }
+
+done:
+    return status;
+}
+
+/* The parameters, and their names in the order of the state_dict (HDF5 lists a group in order of bytes). */
 static atr_status write_params(atr_h5 *file, const atr_params *params)
 {
     atr_status status = ATR_OK;
     const int64_t count = atr_params_count(params);
     const char **names = NULL;
-    char path[ATR_NAME_BYTES + 16];
 
     ATR_TRY(ATR_NEW(count, &names));
-    for (int64_t i = 0; i < count; i++) {
-        const atr_tensor value = atr_params_value(params, i);
+    for (int64_t i = 0; i < count; i++)
         names[i] = atr_params_spec(params, i)->name;
-        snprintf(path, sizeof path, CKPT_PARAMS "/%s", names[i]);
-        ATR_TRY(atr_h5_write(file, path, &value));
-    }
+    ATR_TRY(write_values(file, CKPT_PARAMS, params));
     ATR_TRY(atr_h5_write_texts(file, CKPT_MODEL "/param_names", names, count));
 
 done:
@@ -126,6 +138,11 @@ static atr_status write_optim(atr_h5 *file, const atr_params *params, const atr_
     ATR_TRY(atr_h5_group(file, CKPT_OPTIM));
     ATR_TRY(atr_h5_set_text(file, CKPT_OPTIM, "kind", optim->kind));
     ATR_TRY(atr_h5_set_i64(file, CKPT_OPTIM, "step", optim->step));
+    if (optim->entry_steps != NULL) {
+        const int64_t count = atr_params_count(params);
+        const atr_tensor steps = atr_tensor_make(ATR_I64, 1, &count, optim->entry_steps);
+        ATR_TRY(atr_h5_write(file, CKPT_OPTIM "/entry_steps", &steps));
+    }
     for (int i = 0; i < optim->slot_count; i++)
         ATR_TRY(write_slot(file, params, &optim->slots[i]));
 
@@ -170,6 +187,7 @@ static atr_status write_state(atr_h5 *file, const atr_train_state *state)
     ATR_TRY(atr_h5_set_u64(file, CKPT_TRAIN, "rng_key", state->rng_key));
     ATR_TRY(atr_h5_set_f64(file, CKPT_TRAIN, "best_score", state->best_score));
     ATR_TRY(atr_h5_set_i64(file, CKPT_TRAIN, "best_epoch", state->best_epoch));
+    ATR_TRY(atr_h5_set_i64(file, CKPT_TRAIN, "average_steps", state->average_steps));
     ATR_TRY(atr_h5_set_u64(file, CKPT_TRAIN, "data_fingerprint", state->data_fingerprint));
     ATR_TRY(atr_h5_set_text(file, CKPT_TRAIN, "schedule", state->schedule));
     ATR_TRY(atr_h5_write_texts(file, CKPT_TRAIN "/config", &config, 1));
@@ -194,6 +212,8 @@ atr_status atr_checkpoint_write_partial(const char *partial, const atr_checkpoin
         ATR_TRY(write_optim(file, ckpt->params, ckpt->optim));
     if (ckpt->state != NULL)
         ATR_TRY(write_state(file, ckpt->state));
+    if (ckpt->state != NULL && ckpt->trained != NULL)
+        ATR_TRY(write_values(file, CKPT_TRAINED, ckpt->trained));
     ATR_TRY(atr_h5_set_i64(file, "/", "complete", 1));
     ATR_TRY(atr_h5_close(&file)); /* a full disk shows here at the latest */
     ATR_TRY(atr_h5_seal(partial, NULL, 0));

@@ -121,5 +121,7 @@ const atr_backend_table atr_backend_cpu = {
     .enlarge = atr_cpu_enlarge,
     .sgd = atr_cpu_sgd,
     .adam = atr_cpu_adam,
+    .accumulate = atr_cpu_accumulate,
+    .average = atr_cpu_average,
     .sum_squares = atr_cpu_sum_squares,
 };

@@ -145,6 +145,9 @@ atr_status atr_cpu_segment(atr_backend *backend, const atr_segment_args *args);
 
 atr_status atr_cpu_sgd(atr_backend *backend, const atr_update_args *args);
 atr_status atr_cpu_adam(atr_backend *backend, const atr_update_args *args);
+atr_status atr_cpu_accumulate(atr_backend *backend, float *to, const float *from, int64_t count);
+atr_status atr_cpu_average(atr_backend *backend, float *mean, const float *values, int64_t count,
+                           double weight);
 atr_status atr_cpu_sum_squares(atr_backend *backend, const float *values, int64_t count, double *out);
 
 atr_status atr_cpu_norm_prepare(atr_backend *backend, atr_step *step);

@@ -106,6 +106,7 @@ typedef struct atr_cpu_update {
     float scale, weight_decay, momentum, beta2, eps;
     float rest1, rest2; /* 1 - beta */
     float unbias2;      /* 1 / (1 - beta2^t) */
+    float shrink;       /* AdamW: lr weight decay */
     bool nesterov;
 } atr_cpu_update;
 
@@ -178,6 +179,8 @@ typedef struct atr_cpu_kernels {
     /* Elements first .. end-1. */
     void (*sgd)(const atr_cpu_update *update, int64_t first, int64_t end);
     void (*adam)(const atr_cpu_update *update, int64_t first, int64_t end);
+    void (*accumulate)(float *to, const float *from, int64_t first, int64_t end);
+    void (*average)(float *mean, const float *values, int64_t first, int64_t end, float weight);
     double (*sum_squares)(const float *values, int64_t count);
 } atr_cpu_kernels;
 

@@ -26,5 +26,7 @@
 .vote_row = vote_row,
 .sgd = sgd,
 .adam = adam,
+.accumulate = accumulate,
+.average = average,
 .sum_squares = sum_squares,
                 // clang-format on

@@ -11,7 +11,8 @@ static atr_cpu_update in_f32(const atr_update_args *args)
                             .gradients = args->gradients,
                             .lr = (float)args->lr,
                             .scale = (float)args->scale,
-                            .weight_decay = (float)args->weight_decay,
+                            .weight_decay = args->decoupled ? 0 : (float)args->weight_decay,
+                            .shrink = args->decoupled ? (float)(args->lr * args->weight_decay) : 0,
                             .momentum = (float)args->momentum,
                             .beta2 = (float)args->beta2,
                             .eps = (float)args->eps,
@@ -53,6 +54,31 @@ atr_status atr_cpu_adam(atr_backend *backend, const atr_update_args *args)
     for (int part = 0; part < backend->threads; part++) {
         const atr_cpu_range range = lines_of(args->count, backend->threads, part);
         kernels->adam(&update, range.first, range.end);
+    }
+    return ATR_OK;
+}
+
+atr_status atr_cpu_accumulate(atr_backend *backend, float *to, const float *from, int64_t count)
+{
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+
+#pragma omp parallel for schedule(static)
+    for (int part = 0; part < backend->threads; part++) {
+        const atr_cpu_range range = lines_of(count, backend->threads, part);
+        kernels->accumulate(to, from, range.first, range.end);
+    }
+    return ATR_OK;
+}
+
+atr_status atr_cpu_average(atr_backend *backend, float *mean, const float *values, int64_t count,
+                           double weight)
+{
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+
+#pragma omp parallel for schedule(static)
+    for (int part = 0; part < backend->threads; part++) {
+        const atr_cpu_range range = lines_of(count, backend->threads, part);
+        kernels->average(mean, values, range.first, range.end, (float)weight);
     }
     return ATR_OK;
 }

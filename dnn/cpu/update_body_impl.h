@@ -23,6 +23,7 @@ static void adam(const atr_cpu_update *u, int64_t first, int64_t end)
     const vec scale = vec_set(u->scale), decay = vec_set(u->weight_decay), eps = vec_set(u->eps);
     const vec b1 = vec_set(u->momentum), rest1 = vec_set(u->rest1), b2 = vec_set(u->beta2);
     const vec rest2 = vec_set(u->rest2), lr = vec_set(-u->lr), unbias2 = vec_set(u->unbias2);
+    const vec shrink = vec_set(-u->shrink);
 
     for (int64_t i = first; i < end; i += LANES) {
         const int64_t part = end - i;
@@ -32,7 +33,27 @@ static void adam(const atr_cpu_update *u, int64_t first, int64_t end)
         const vec v = vec_fma(b2, vec_load_part(u->v + i, part), rest2 * g * g);
         vec_store_part(u->m + i, m, part);
         vec_store_part(u->v + i, v, part);
-        vec_store_part(u->values + i, vec_fma(lr, m / (vec_sqrt(v * unbias2) + eps), p), part);
+        const vec kept = vec_fma(shrink, p, p);
+        vec_store_part(u->values + i, vec_fma(lr, m / (vec_sqrt(v * unbias2) + eps), kept), part);
+    }
+}
+
+static void accumulate(float *to, const float *from, int64_t first, int64_t end)
+{
+    for (int64_t i = first; i < end; i += LANES) {
+        const int64_t part = end - i;
+        vec_store_part(to + i, vec_load_part(to + i, part) + vec_load_part(from + i, part), part);
+    }
+}
+
+static void average(float *mean, const float *values, int64_t first, int64_t end, float weight)
+{
+    const vec w = vec_set(weight);
+
+    for (int64_t i = first; i < end; i += LANES) {
+        const int64_t part = end - i;
+        const vec old = vec_load_part(mean + i, part);
+        vec_store_part(mean + i, vec_fma(w, vec_load_part(values + i, part) - old, old), part);
     }
 }
 

@@ -27,5 +27,7 @@ const atr_backend_table atr_backend_ref = {
     .enlarge = atr_ref_enlarge,
     .sgd = atr_ref_sgd,
     .adam = atr_ref_adam,
+    .accumulate = atr_ref_accumulate,
+    .average = atr_ref_average,
     .sum_squares = atr_ref_sum_squares,
 };

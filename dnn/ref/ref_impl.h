@@ -96,6 +96,9 @@ atr_status atr_ref_segment(atr_backend *backend, const atr_segment_args *args);
 
 atr_status atr_ref_sgd(atr_backend *backend, const atr_update_args *args);
 atr_status atr_ref_adam(atr_backend *backend, const atr_update_args *args);
+atr_status atr_ref_accumulate(atr_backend *backend, float *to, const float *from, int64_t count);
+atr_status atr_ref_average(atr_backend *backend, float *mean, const float *values, int64_t count,
+                           double weight);
 atr_status atr_ref_sum_squares(atr_backend *backend, const float *values, int64_t count, double *out);
 
 #endif

@@ -18,24 +18,47 @@ atr_status atr_ref_sgd(atr_backend *backend, const atr_update_args *args)
 }
 
 /* g' = scale g + wd p;  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2
- * p -= lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps) */
+ * p -= lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps)
+ * AdamW:  g' = scale g;  p -= lr wd p  before */
 atr_status atr_ref_adam(atr_backend *backend, const atr_update_args *args)
 {
     const double b1 = args->momentum, b2 = args->beta2;
     const double unbias1 = 1.0 / (1.0 - pow(b1, (double)args->step));
     const double unbias2 = 1.0 / (1.0 - pow(b2, (double)args->step));
+    const double decay = args->decoupled ? 0.0 : args->weight_decay;
+    const double shrink = args->decoupled ? args->lr * args->weight_decay : 0.0;
 
     (void)backend;
 #pragma omp parallel for
     for (int64_t i = 0; i < args->count; i++) {
         const double p = (double)args->values[i];
-        const double g = args->scale * (double)args->gradients[i] + args->weight_decay * p;
+        const double g = args->scale * (double)args->gradients[i] + decay * p;
         const double m = b1 * (double)args->m[i] + (1.0 - b1) * g;
         const double v = b2 * (double)args->v[i] + (1.0 - b2) * g * g;
         args->m[i] = (float)m;
         args->v[i] = (float)v;
-        args->values[i] = (float)(p - args->lr * (m * unbias1) / (sqrt(v * unbias2) + args->eps));
+        args->values[i] =
+            (float)(p - shrink * p - args->lr * (m * unbias1) / (sqrt(v * unbias2) + args->eps));
     }
+    return ATR_OK;
+}
+
+atr_status atr_ref_accumulate(atr_backend *backend, float *to, const float *from, int64_t count)
+{
+    (void)backend;
+#pragma omp parallel for
+    for (int64_t i = 0; i < count; i++)
+        to[i] += from[i];
+    return ATR_OK;
+}
+
+atr_status atr_ref_average(atr_backend *backend, float *mean, const float *values, int64_t count,
+                           double weight)
+{
+    (void)backend;
+#pragma omp parallel for
+    for (int64_t i = 0; i < count; i++)
+        mean[i] = (float)((double)mean[i] + weight * ((double)values[i] - (double)mean[i]));
     return ATR_OK;
 }
 

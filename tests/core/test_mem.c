@@ -2,8 +2,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -161,6 +163,36 @@ static void an_empty_arena_asks_for_nothing(void **state)
     assert_int_equal(count.taken + count.given, 0);
 }
 
+/* MiB of this process in memory. */
+static double resident(void)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    long pages = 0;
+
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%*s %ld", &pages), 1);
+    fclose(file);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
+}
+
+static void an_arena_takes_memory_where_it_is_written(void **state)
+{
+    const char *const sanitizer = getenv("ATR_SANITIZE");
+    const size_t bytes = (size_t)256 << 20, part = (size_t)32 << 20;
+    const double before = resident();
+    atr_arena *arena = NULL;
+
+    (void)state;
+    if (sanitizer != NULL && sanitizer[0] != '\0')
+        skip(); /* its allocator has its own mind */
+    assert_int_equal(atr_arena_create(&atr_host_allocator, bytes, &arena), ATR_OK);
+    memset((char *)atr_arena_at(arena, 0) + part, 1, part);
+    assert_true(resident() - before >= 31 && resident() - before < 64);
+    assert_int_equal(*(char *)atr_arena_at(arena, bytes - 1), 0);
+    atr_arena_destroy(arena);
+    assert_true(resident() - before < 31);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +206,7 @@ int main(void)
         cmocka_unit_test(an_arena_is_one_block_of_its_allocator),
         cmocka_unit_test(an_allocator_that_refuses_is_a_message),
         cmocka_unit_test(an_empty_arena_asks_for_nothing),
+        cmocka_unit_test(an_arena_takes_memory_where_it_is_written),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,6 +170,61 @@ static void a_network_without_parameters_is_allowed(void **state)
     atr_params_destroy(NULL);
 }
 
+static void spans_are_the_runs_between_what_is_frozen(void **state)
+{
+    atr_params *params = make();
+    atr_span span = {0, 0};
+
+    (void)state;
+    assert_true(atr_params_next_span(params, false, &span));
+    assert_true(span.offset == 0 && span.count == 192);
+    assert_false(atr_params_next_span(params, false, &span));
+    assert_int_equal(atr_params_flat_room(params, 0), 112);
+
+    atr_params_set_frozen(params, 1, true); /* conv.bias: 64..80 */
+    assert_true(atr_params_frozen(params, 1) && !atr_params_frozen(params, 0));
+    span = (atr_span){0, 0};
+    assert_true(atr_params_next_span(params, false, &span));
+    assert_true(span.offset == 0 && span.count == 64);
+    assert_true(atr_params_next_span(params, false, &span));
+    assert_true(span.offset == 80 && span.count == 112);
+    assert_false(atr_params_next_span(params, false, &span));
+
+    atr_params_freeze(params, "bn.", true, false);
+    span = (atr_span){0, 0};
+    assert_true(atr_params_next_span(params, false, &span));
+    assert_true(span.offset == 80 && span.count == 112);
+    span = (atr_span){0, 0};
+    assert_true(atr_params_next_span(params, true, &span));
+    assert_true(span.offset == 0 && span.count == 64);
+
+    atr_params_freeze(params, "", true, true);
+    span = (atr_span){0, 0};
+    assert_false(atr_params_next_span(params, false, &span));
+    assert_false(atr_params_next_span(params, true, &span));
+    atr_params_freeze(params, "", false, true);
+    assert_true(atr_params_next_span(params, false, &span));
+    assert_int_equal(span.count, 192);
+    atr_params_destroy(params);
+}
+
+static void plain_sets_have_the_layout_but_no_gradients(void **state)
+{
+    atr_params *params = make(), *plain = NULL;
+
+    (void)state;
+    assert_int_equal(atr_params_create_plain(specs, SPECS, &atr_host_allocator, &plain), ATR_OK);
+    assert_int_equal(atr_params_flat_count(plain), atr_params_flat_count(params));
+    assert_int_equal(atr_params_flat_offset(plain, 0), atr_params_flat_offset(params, 0));
+    assert_null(atr_params_flat_gradients(plain));
+    assert_null(atr_params_gradient(plain, 0).data);
+    ((float *)atr_params_value(params, 0).data)[0] = 3;
+    assert_int_equal(atr_params_copy(params, plain), ATR_OK);
+    assert_true(((float *)atr_params_value(plain, 0).data)[0] == 3);
+    atr_params_destroy(params);
+    atr_params_destroy(plain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +235,8 @@ int main(void)
         cmocka_unit_test(a_copy_takes_values_and_buffers_but_not_gradients),
         cmocka_unit_test(a_copy_between_different_networks_is_refused),
         cmocka_unit_test(shapes_that_make_no_sense_are_refused),
+        cmocka_unit_test(spans_are_the_runs_between_what_is_frozen),
+        cmocka_unit_test(plain_sets_have_the_layout_but_no_gradients),
         cmocka_unit_test(a_network_without_parameters_is_allowed),
     };
 

@@ -41,32 +41,46 @@ typedef struct job {
     atr_optim *optim;
     atr_loss *loss;
     int64_t first, count; /* pictures */
-    bool freeze_norm;
+    int64_t parts;        /* in which a step computes them */
+    float *sums;          /* for several parts */
+    double clip;
+    bool batch_stats;
 } job;
+
+/* How a job computes. */
+typedef struct setting {
+    int threads;
+    bool batch_stats; /* of batch norm; else the running ones, which stay as they are */
+    bool one_by_one;  /* a step computes one picture after the other, not all at once */
+} setting;
+
+static const setting usual = {.threads = THREADS};
 
 /* What the next jobs train on. */
 static const char *loss_terms = "ce";
 
-static void job_open(job *j, int64_t first, int64_t count, int threads, bool freeze_norm)
+static void job_open(job *j, int64_t first, int64_t count, const setting *how)
 {
     const atr_optim_config config = {
         .kind = ATR_OPTIM_SGD, .momentum = 0.9, .weight_decay = 1e-4, .nesterov = true};
     const atr_plan_options options = {.mode = ATR_TRAIN,
-                                      .batch = count,
+                                      .batch = how->one_by_one ? 1 : count,
                                       .height = tight.height,
                                       .width = tight.width,
-                                      .freeze_norm = freeze_norm,
+                                      .freeze_norm = !how->batch_stats,
                                       .rewrites = ATR_REWRITE_ALL};
-
     atr_loss_config loss;
 
-    network_open_on(&j->net, &tight, "auto", threads, -1);
-    j->freeze_norm = freeze_norm;
+    memset(j, 0, sizeof *j);
+    network_open_on(&j->net, &tight, "auto", how->threads, -1);
     atr_loss_defaults(&loss);
     must(atr_loss_parse(loss_terms, &loss));
     must(atr_loss_create(&loss, tight.classes, &j->loss));
+    j->batch_stats = how->batch_stats;
     j->first = first;
     j->count = count;
+    j->parts = how->one_by_one ? count : 1;
+    must(ATR_NEW(atr_params_flat_count(j->net.params), &j->sums));
     must(atr_plan_create(j->net.graph, j->net.params, j->net.backend, &options, &j->plan));
     must(atr_optim_create(&config, j->net.params, j->net.backend, &j->optim));
 }
@@ -74,6 +88,7 @@ static void job_open(job *j, int64_t first, int64_t count, int threads, bool fre
 static void job_close(job *j)
 {
     atr_loss_destroy(j->loss);
+    atr_free(j->sums);
     atr_optim_destroy(j->optim);
     atr_plan_destroy(j->plan);
     network_close(&j->net);
@@ -123,7 +138,10 @@ static atr_parallel_result parallel_step(job *j, double lr, int64_t number)
                                    .reducer = reducer,
                                    .classes = tight.classes,
                                    .loss = j->loss,
-                                   .freeze_norm = j->freeze_norm};
+                                   .freeze_norm = !j->batch_stats,
+                                   .parts = j->parts,
+                                   .sums = j->sums,
+                                   .clip = j->clip};
     must(atr_parallel_step(&parallel, &batch, ATR_OK, false, number, lr, &result));
     assert_int_equal(result.valid_pixels, (int64_t)j->net.valid);
     assert_false(result.stop);
@@ -145,12 +163,12 @@ static double distance(const float *a, const float *b, int64_t count, double *no
 }
 
 /* This rank's part by the loader's deal. */
-static void open_part(job *j, bool freeze_norm)
+static void open_part(job *j, const setting *how)
 {
     const int64_t size = atr_comm_size(comm), rank = atr_comm_rank(comm);
     const int64_t first = rank * tight.batch / size;
 
-    job_open(j, first, (rank + 1) * tight.batch / size - first, THREADS, freeze_norm);
+    job_open(j, first, (rank + 1) * tight.batch / size - first, how);
 }
 
 /* Parameters with a gradient too small to be more than rounding are measured against the whole. */
@@ -225,8 +243,8 @@ static void training_on_other_thread_counts_is_the_same(void **state)
         return; /* nothing that ranks would change */
     for (int threads = 2; threads <= 3; threads++) {
         apart a;
-        job_open(&base, 0, tight.batch, 1, true);
-        job_open(&other, 0, tight.batch, threads, true);
+        job_open(&base, 0, tight.batch, &(setting){.threads = 1});
+        job_open(&other, 0, tight.batch, &(setting){.threads = threads});
         plain_gradient(&base);
         plain_gradient(&other);
         compare_gradients(&other, &base, &a);
@@ -241,15 +259,15 @@ static void training_on_other_thread_counts_is_the_same(void **state)
 }
 
 /* The first step of all ranks against one rank's. Rank 0 compares; the others have the same bits, as a test below shows. */
-static void compare_first_step(apart *out)
+static void compare_first_step(const setting *how, apart *out)
 {
     job whole, part;
 
-    open_part(&part, true);
+    open_part(&part, how);
     const atr_parallel_result got =
         parallel_step(&part, 0.0, 1); /* rate 0: the gradient stays readable, nothing moves */
     if (atr_comm_rank(comm) == 0) {
-        job_open(&whole, 0, tight.batch, THREADS, true);
+        job_open(&whole, 0, tight.batch, &usual);
         const double loss = plain_gradient(&whole);
         compare_gradients(&part, &whole, out);
         assert_true(got.f_score == atr_loss_f_score(whole.loss));
@@ -267,14 +285,14 @@ static void training_is_that_of_one_rank(void **state)
     char what[64];
 
     (void)state;
-    compare_first_step(&a);
-    open_part(&part, true);
+    compare_first_step(&usual, &a);
+    open_part(&part, &usual);
     for (int step = 0; step < STEPS; step++)
         got[step] = parallel_step(&part, rate, step + 1).loss;
     job_close(&part);
     if (atr_comm_rank(comm) != 0)
         return;
-    job_open(&whole, 0, tight.batch, THREADS, true);
+    job_open(&whole, 0, tight.batch, &usual);
     plain_losses(&whole, want);
     job_close(&whole);
     a.loss = compare_losses(got, want);
@@ -291,7 +309,7 @@ static void gradients_of_all_losses_are_those_of_one_rank(void **state)
     for (size_t i = 0; i < sizeof losses / sizeof losses[0]; i++) {
         apart a = {0};
         loss_terms = losses[i];
-        compare_first_step(&a);
+        compare_first_step(&usual, &a);
         if (atr_comm_rank(comm) == 0)
             printf("%d ranks, %s: gradient %.2g apart, worst parameter %.2g\n", atr_comm_size(comm),
                    losses[i], a.gradient, a.parameter);
@@ -301,12 +319,115 @@ static void gradients_of_all_losses_are_those_of_one_rank(void **state)
     loss_terms = "ce";
 }
 
+static const setting one_by_one = {.threads = THREADS, .one_by_one = true};
+
+/* Micro-batches of one picture: their losses share the whole step's divisor. */
+static void gradient_in_parts_is_that_of_the_whole_batch(void **state)
+{
+    apart a = {0};
+
+    (void)state;
+    compare_first_step(&one_by_one, &a);
+    assert_true(a.gradient <= 2e-6);
+    assert_true(a.parameter <= 1e-5);
+}
+
+/* A step with several parts must not remember the one before. */
+static void losses_of_steps_in_parts_are_those_of_whole_steps(void **state)
+{
+    job whole, parts;
+
+    (void)state;
+    open_part(&whole, &usual);
+    open_part(&parts, &one_by_one);
+    for (int step = 1; step <= 4; step++) {
+        const double want = parallel_step(&whole, rate, step).loss;
+        const double got = parallel_step(&parts, rate, step).loss;
+        if (fabs(got - want) > 1e-4 * want)
+            fail_msg("step %d: loss %.8g in parts, %.8g at once", step, got, want);
+    }
+    job_close(&whole);
+    job_close(&parts);
+}
+
+/* The update sees the gradient at the norm that was asked for; the reported norm is that before. */
+static void gradients_are_clipped_to_the_norm(void **state)
+{
+    const double decay = 1e-4; /* job_open */
+    job free, clipped;
+    double apart = 0, whole = 0;
+
+    (void)state;
+    open_part(&free, &usual);
+    open_part(&clipped, &usual);
+    const double length = parallel_step(&free, 0, 1).gradient_norm;
+    clipped.clip = length / 4;
+    assert_true(parallel_step(&clipped, 0, 1).gradient_norm == length && length > 0);
+    const float *const m = atr_params_flat_values(atr_optim_moment(clipped.optim, 0));
+    for (int64_t i = 0; i < atr_params_flat_count(free.net.params); i++) {
+        const double g = (double)atr_params_flat_gradients(free.net.params)[i];
+        const double want = 0.25 * g + decay * (double)atr_params_flat_values(free.net.params)[i];
+        apart += pow((double)m[i] - want, 2);
+        whole += pow(want, 2);
+    }
+    assert_true(sqrt(apart / whole) < 1e-5);
+
+    job_close(&clipped); /* a larger bound changes nothing */
+    open_part(&clipped, &usual);
+    clipped.clip = length * 1.01;
+    parallel_step(&clipped, 0, 1);
+    assert_memory_equal(atr_params_flat_values(atr_optim_moment(clipped.optim, 0)),
+                        atr_params_flat_values(atr_optim_moment(free.optim, 0)),
+                        (size_t)atr_params_flat_count(free.net.params) * sizeof(float));
+    job_close(&free);
+    job_close(&clipped);
+}
+
+/* Neither sums over ranks nor updates nor means of statistics touch what is frozen, not even by rounding. */
+static void frozen_parameters_and_statistics_keep_their_bits(void **state)
+{
+    enum { CANARY = 777 };
+    job part;
+    network fresh;
+    atr_span values = {0, 0}, buffers = {0, 0};
+
+    (void)state;
+    open_part(&part, &usual);
+    network_open(&fresh, &tight, "auto", -1);
+    part.batch_stats = true; /* the mean over ranks is taken */
+    atr_plan_destroy(part.plan);
+    atr_params_freeze(part.net.params, "backbone.", true, true);
+    const atr_plan_options options = {.mode = ATR_TRAIN,
+                                      .batch = part.count,
+                                      .height = tight.height,
+                                      .width = tight.width,
+                                      .rewrites = ATR_REWRITE_ALL};
+    must(atr_plan_create(part.net.graph, part.net.params, part.net.backend, &options, &part.plan));
+    assert_true(atr_params_next_span(part.net.params, false, &values));
+    assert_true(atr_params_next_span(part.net.params, true, &buffers));
+    const int64_t count = atr_params_flat_count(part.net.params), frozen = count - values.count;
+    for (int64_t i = values.count; i < count; i++)
+        atr_params_flat_gradients(part.net.params)[i] = CANARY;
+    for (int step = 1; step <= 2; step++)
+        parallel_step(&part, 1e-3, step);
+    for (int64_t i = values.count; i < count; i++)
+        assert_true(atr_params_flat_gradients(part.net.params)[i] == CANARY);
+    assert_memory_equal(atr_params_flat_values(part.net.params) + values.count,
+                        atr_params_flat_values(fresh.params) + values.count, (size_t)frozen * sizeof(float));
+    assert_memory_equal(atr_params_flat_buffers(part.net.params), atr_params_flat_buffers(fresh.params),
+                        (size_t)buffers.offset * sizeof(float));
+    assert_true(memcmp(atr_params_flat_values(part.net.params), atr_params_flat_values(fresh.params),
+                       (size_t)values.count * sizeof(float)) != 0);
+    network_close(&fresh);
+    job_close(&part);
+}
+
 static void parameters_stay_bit_equal_on_all_ranks(void **state)
 {
     job part;
 
     (void)state;
-    open_part(&part, true);
+    open_part(&part, &usual);
     for (int step = 1; step <= 3; step++)
         parallel_step(&part, 1e-4, step);
     const size_t bytes = (size_t)atr_params_flat_count(part.net.params) * sizeof(float);
@@ -325,8 +446,8 @@ static void running_statistics_are_averaged_over_ranks(void **state)
     const float size = (float)atr_comm_size(comm);
 
     (void)state;
-    open_part(&part, false);
-    open_part(&alone, false);
+    open_part(&part, &(setting){.threads = THREADS, .batch_stats = true});
+    open_part(&alone, &(setting){.threads = THREADS, .batch_stats = true});
     const int64_t count = atr_params_buffer_count(part.net.params);
     float *const got = atr_params_flat_buffers(part.net.params), *const want = atr_params_flat_buffers(
                                                                      alone.net.params);
@@ -346,8 +467,8 @@ static void a_step_is_bit_equal_when_repeated(void **state)
     job first, second;
 
     (void)state;
-    open_part(&first, true);
-    open_part(&second, true);
+    open_part(&first, &usual);
+    open_part(&second, &usual);
     for (int step = 1; step <= 2; step++) {
         parallel_step(&first, 1e-4, step);
         parallel_step(&second, 1e-4, step);
@@ -370,12 +491,22 @@ static void a_step_that_is_not_finite_stops_all_ranks_with_T01(void **state)
     char want[128];
 
     (void)state;
-    open_part(&part, true);
+    open_part(&part, &usual);
     if (atr_comm_rank(comm) == last)
         part.net.images[part.first * tight.height * tight.width * 3] = NAN;
     must(atr_reducer_create(comm, part.net.params, &reducer));
-    const atr_parallel parallel = {comm,    part.net.backend, part.net.params, part.plan, part.optim,
-                                   reducer, tight.classes,    part.loss,       true};
+    const atr_parallel parallel = {comm,
+                                   part.net.backend,
+                                   part.net.params,
+                                   part.plan,
+                                   part.optim,
+                                   reducer,
+                                   tight.classes,
+                                   part.loss,
+                                   true,
+                                   1,
+                                   NULL,
+                                   0};
     const atr_parallel_batch batch = {part.count,
                                       tight.height,
                                       tight.width,
@@ -399,6 +530,10 @@ int main(void)
         cmocka_unit_test(training_is_that_of_one_rank),
         cmocka_unit_test(training_on_other_thread_counts_is_the_same),
         cmocka_unit_test(gradients_of_all_losses_are_those_of_one_rank),
+        cmocka_unit_test(gradient_in_parts_is_that_of_the_whole_batch),
+        cmocka_unit_test(losses_of_steps_in_parts_are_those_of_whole_steps),
+        cmocka_unit_test(gradients_are_clipped_to_the_norm),
+        cmocka_unit_test(frozen_parameters_and_statistics_keep_their_bits),
         cmocka_unit_test(parameters_stay_bit_equal_on_all_ranks),
         cmocka_unit_test(running_statistics_are_averaged_over_ranks),
         cmocka_unit_test(a_step_is_bit_equal_when_repeated),

@@ -71,6 +71,61 @@ static void weights_have_the_spread_that_was_asked_for(void **state)
     }
 }
 
+/* Inner product of rows (or columns) i and j of the weight as a matrix [O, rest]. */
+static double product(const float *w, const atr_param_spec *spec, bool rows, int64_t i, int64_t j)
+{
+    const int64_t columns = spec->dims[1] * spec->dims[2] * spec->dims[3];
+    const int64_t length = rows ? columns : spec->dims[0];
+    double sum = 0.0;
+
+    for (int64_t k = 0; k < length; k++)
+        sum += rows ? (double)w[i * columns + k] * (double)w[j * columns + k]
+                    : (double)w[k * columns + i] * (double)w[k * columns + j];
+    return sum;
+}
+
+static void orthogonal_weights_have_orthogonal_rows_or_columns(void **state)
+{
+    static const atr_param_spec shapes[] = {
+        {"wide.weight", ATR_PARAM_CONV_WEIGHT, 4, {12, 5, 3, 3}}, /* 12 x 45: rows */
+        {"tall.weight", ATR_PARAM_CONV_WEIGHT, 4, {40, 7, 1, 1}}, /* 40 x 7: columns */
+        {"square.weight", ATR_PARAM_CONV_WEIGHT, 4, {64, 64, 1, 1}},
+        {"depthwise.weight", ATR_PARAM_CONV_WEIGHT, 4, {32, 1, 3, 3}},
+        {"one.weight", ATR_PARAM_CONV_WEIGHT, 4, {1, 1, 1, 1}},
+    };
+    enum { COUNT = sizeof shapes / sizeof shapes[0] };
+    const double gain = 1.5;
+    atr_params *params = make(shapes, COUNT, ATR_INIT_ORTHOGONAL, gain, 5);
+
+    (void)state;
+    for (int64_t p = 0; p < COUNT; p++) {
+        const float *const w = atr_params_value(params, p).data;
+        const int64_t columns = shapes[p].dims[1] * shapes[p].dims[2] * shapes[p].dims[3];
+        const bool rows = shapes[p].dims[0] < columns;
+        const int64_t count = rows ? shapes[p].dims[0] : columns;
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t j = 0; j <= i; j++)
+                rig_assert_near(product(w, &shapes[p], rows, i, j), i == j ? gain * gain : 0.0, 1e-6);
+    }
+    atr_params_destroy(params);
+}
+
+/* The signs are those of a QR decomposition with a positive diagonal: the first row keeps the direction of its normal numbers. */
+static void orthogonal_weights_keep_the_direction_of_the_first_row(void **state)
+{
+    static const atr_param_spec spec = {"wide.weight", ATR_PARAM_CONV_WEIGHT, 4, {12, 5, 3, 3}};
+    atr_params *drawn = make(&spec, 1, ATR_INIT_NORMAL, 1.0, 5);
+    atr_params *params = make(&spec, 1, ATR_INIT_ORTHOGONAL, 1.0, 5);
+    const float *const from = atr_params_value(drawn, 0).data, *const to = atr_params_value(params, 0).data;
+    const double length = sqrt(product(from, &spec, true, 0, 0));
+
+    (void)state;
+    for (int64_t k = 0; k < 45; k++)
+        rig_assert_near((double)to[k], (double)from[k] / length, 1e-6);
+    atr_params_destroy(drawn);
+    atr_params_destroy(params);
+}
+
 static void biases_and_statistics_start_where_pytorch_starts_them(void **state)
 {
     atr_params *params = make(specs, SPECS, ATR_INIT_NORMAL, 0.02, 5);
@@ -126,6 +181,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_have_the_spread_that_was_asked_for),
+        cmocka_unit_test(orthogonal_weights_have_orthogonal_rows_or_columns),
+        cmocka_unit_test(orthogonal_weights_keep_the_direction_of_the_first_row),
         cmocka_unit_test(biases_and_statistics_start_where_pytorch_starts_them),
         cmocka_unit_test(a_value_depends_on_seed_and_name_alone),
         cmocka_unit_test(filling_again_is_noticed_as_a_change),

@@ -62,7 +62,8 @@ typedef struct element {
 
 static void formula(const atr_optim_config *c, element *e, double gradient, double lr, double scale, int step)
 {
-    const double g = scale * gradient + c->weight_decay * e->p;
+    const bool decoupled = c->kind == ATR_OPTIM_ADAMW;
+    const double g = scale * gradient + (decoupled ? 0 : c->weight_decay * e->p);
 
     if (c->kind == ATR_OPTIM_SGD) {
         e->m = c->momentum * e->m + g;
@@ -71,6 +72,7 @@ static void formula(const atr_optim_config *c, element *e, double gradient, doub
         e->m = c->momentum * e->m + (1.0 - c->momentum) * g;
         e->v = c->beta2 * e->v + (1.0 - c->beta2) * g * g;
         const double m = e->m / (1.0 - pow(c->momentum, step)), v = e->v / (1.0 - pow(c->beta2, step));
+        e->p -= decoupled ? lr * c->weight_decay * e->p : 0;
         e->p -= lr * m / (sqrt(v) + c->eps);
     }
 }
@@ -81,6 +83,8 @@ static const atr_optim_config configs[] = {
     {ATR_OPTIM_SGD, .momentum = 0.9, .weight_decay = 1e-2, .nesterov = true},
     {ATR_OPTIM_ADAM, .momentum = 0.9, .beta2 = 0.999, .eps = 1e-8},
     {ATR_OPTIM_ADAM, .momentum = 0.9, .beta2 = 0.99, .eps = 1e-6, .weight_decay = 1e-2},
+    {ATR_OPTIM_ADAMW, .momentum = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 1e-2},
+    {ATR_OPTIM_ADAMW, .momentum = 0.8, .beta2 = 0.99, .eps = 1e-6, .weight_decay = 0.5},
 };
 
 enum { CONFIGS = sizeof configs / sizeof configs[0] };
@@ -214,6 +218,127 @@ static void a_restored_optimiser_goes_on_bit_for_bit(void **state)
     rig_close_backends(backends, count);
 }
 
+/* Five steps of torch.optim (2.x, float64) from p = (0.5, -1.25, 3, 0), gradients sin(1.7 i + 0.9 t) for element i and step t
+ * counted from 1: SGD with Nesterov momentum, Adam with an L2 term, AdamW. */
+static const struct {
+    atr_optim_config config;
+    double lr, want[4];
+} golden[] = {
+    {{ATR_OPTIM_SGD, .momentum = 0.9, .weight_decay = 0.01, .nesterov = true},
+     0.05,
+     {0.193458082461, -1.00421455931, 3.21651866683, -0.29757476251}},
+    {{ATR_OPTIM_ADAM, .momentum = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.1},
+     0.05,
+     {0.31834655835, -1.18877830265, 3.10780761565, -0.0721917039695}},
+    {{ATR_OPTIM_ADAMW, .momentum = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.1},
+     0.05,
+     {0.312773225326, -1.1889298982, 3.08104802472, -0.072201447798}},
+};
+
+static void steps_are_those_of_pytorch(void **state)
+{
+    static const atr_param_spec spec = {"p.bias", ATR_PARAM_CONV_BIAS, 1, {4}};
+    static const float start[4] = {0.5f, -1.25f, 3.0f, 0.0f};
+    atr_backend *backends[RIG_BACKENDS];
+    const int count = rig_open_backends(THREADS, backends);
+
+    (void)state;
+    for (int b = 0; b < count; b++)
+        for (size_t k = 0; k < sizeof golden / sizeof golden[0]; k++) {
+            atr_params *params = NULL;
+            atr_optim *optim = NULL;
+            assert_int_equal(atr_params_create(&spec, 1, &atr_host_allocator, &params), ATR_OK);
+            memcpy(atr_params_flat_values(params), start, sizeof start);
+            assert_int_equal(atr_optim_create(&golden[k].config, params, backends[b], &optim), ATR_OK);
+            for (int t = 1; t <= 5; t++) {
+                for (int i = 0; i < 4; i++)
+                    atr_params_flat_gradients(params)[i] = (float)sin(1.7 * i + 0.9 * t);
+                assert_int_equal(atr_optim_step(optim, golden[k].lr, 1.0), ATR_OK);
+            }
+            for (int i = 0; i < 4; i++)
+                rig_assert_near((double)atr_params_flat_values(params)[i], golden[k].want[i], 2e-6);
+            atr_optim_destroy(optim);
+            atr_params_destroy(params);
+        }
+    rig_close_backends(backends, count);
+}
+
+static void freeze_a(atr_params *params, bool frozen)
+{
+    atr_params_freeze(params, "a.", frozen, false);
+}
+
+/* Values and moments of what is frozen stay bit for bit under any weight decay; afterwards its bias correction starts at one. */
+static void frozen_parameters_stay_and_begin_anew(void **state)
+{
+    atr_backend *backends[RIG_BACKENDS];
+    const int count = rig_open_backends(THREADS, backends);
+
+    (void)state;
+    for (int b = 0; b < count; b++)
+        for (int c = 0; c < CONFIGS; c++) {
+            atr_params *params = make_params(), *alone = make_params();
+            atr_optim *optim = NULL, *late = NULL;
+            double norm = 0, part = 0;
+            assert_int_equal(atr_optim_create(&configs[c], params, backends[b], &optim), ATR_OK);
+            assert_int_equal(atr_optim_create(&configs[c], alone, backends[b], &late), ATR_OK);
+            freeze_a(params, true);
+            for (int step = 1; step <= STEPS; step++) {
+                make_gradients(params, step);
+                assert_int_equal(atr_optim_step(optim, 1e-2, 1.0), ATR_OK);
+            }
+            const int64_t a = atr_params_flat_offset(params, 1), room = atr_params_flat_count(params) - a;
+            const size_t bytes = (size_t)room * sizeof(float);
+            assert_memory_equal(atr_params_flat_values(params) + a, atr_params_flat_values(alone) + a, bytes);
+            for (int64_t i = 0; i < room; i++)
+                assert_true(atr_params_flat_values(atr_optim_moment(optim, 0))[a + i] == 0);
+            assert_int_equal(atr_optim_gradient_norm(optim, &part), ATR_OK);
+            freeze_a(params, false);
+            make_gradients(params, 9);
+            make_gradients(alone, 9);
+            assert_int_equal(atr_optim_gradient_norm(optim, &norm), ATR_OK);
+            assert_true(part > 0 && norm > part);
+            assert_int_equal(atr_optim_step(optim, 1e-2, 1.0), ATR_OK);
+            assert_int_equal(atr_optim_step(late, 1e-2, 1.0), ATR_OK);
+            assert_memory_equal(atr_params_flat_values(params) + a, atr_params_flat_values(alone) + a, bytes);
+            assert_int_equal(atr_optim_entry_steps(optim)[0], 1);
+            assert_int_equal(atr_optim_entry_steps(optim)[SPECS - 1], STEPS + 1);
+            assert_int_equal(atr_optim_steps(optim), STEPS + 1);
+            atr_optim_destroy(optim);
+            atr_optim_destroy(late);
+            atr_params_destroy(params);
+            atr_params_destroy(alone);
+        }
+    rig_close_backends(backends, count);
+}
+
+static void sums_and_averages_of_blocks_follow_their_formulas(void **state)
+{
+    enum { COUNT = 1037 };
+    static float a[COUNT], b[COUNT], sum[COUNT], mean[COUNT];
+    atr_backend *backends[RIG_BACKENDS];
+    const int count = rig_open_backends(THREADS, backends);
+
+    (void)state;
+    for (int i = 0; i < COUNT; i++) {
+        a[i] = (float)(i % 37) * 0.37f - 5;
+        b[i] = i % 5 == 0 ? a[i] : (float)(i % 101) * -0.11f;
+    }
+    for (int k = 0; k < count; k++) {
+        memcpy(sum, a, sizeof sum);
+        memcpy(mean, a, sizeof mean);
+        assert_int_equal(backends[k]->table->accumulate(backends[k], sum, b, COUNT - 1), ATR_OK);
+        assert_int_equal(backends[k]->table->average(backends[k], mean, b, COUNT - 1, 0.3), ATR_OK);
+        for (int i = 0; i < COUNT - 1; i++) {
+            assert_true(sum[i] == a[i] + b[i]);
+            rig_assert_near((double)mean[i], 0.7 * (double)a[i] + 0.3 * (double)b[i], 2e-6);
+            assert_true(i % 5 != 0 || mean[i] == a[i]);
+        }
+        assert_true(sum[COUNT - 1] == a[COUNT - 1] && mean[COUNT - 1] == a[COUNT - 1]);
+    }
+    rig_close_backends(backends, count);
+}
+
 static void senseless_settings_are_refused(void **state)
 {
     const atr_optim_config bad[] = {
@@ -238,7 +363,7 @@ static void senseless_settings_are_refused(void **state)
     assert_int_equal(atr_optim_kind_parse("adam", &kind), ATR_OK);
     assert_int_equal(kind, ATR_OPTIM_ADAM);
     assert_int_equal(atr_optim_kind_parse("rmsprop", &kind), ATR_ERR_USAGE);
-    assert_string_equal(atr_status_message(), "no optimiser 'rmsprop' (have: sgd, adam)");
+    assert_string_equal(atr_status_message(), "no optimiser 'rmsprop' (have: sgd, adam, adamw)");
     atr_backend_close(backend);
     atr_params_destroy(params);
 }
@@ -291,6 +416,9 @@ int main(void)
         cmocka_unit_test(buffers_and_gaps_stay_as_they_are),
         cmocka_unit_test(moments_carry_the_names_of_the_trainable_parameters),
         cmocka_unit_test(a_restored_optimiser_goes_on_bit_for_bit),
+        cmocka_unit_test(steps_are_those_of_pytorch),
+        cmocka_unit_test(frozen_parameters_stay_and_begin_anew),
+        cmocka_unit_test(sums_and_averages_of_blocks_follow_their_formulas),
         cmocka_unit_test(senseless_settings_are_refused),
         cmocka_unit_test(sum_of_squares_is_exact_enough_and_independent_of_threads),
     };

@@ -124,7 +124,7 @@ static void sample_make(sample *s, uint64_t seed)
     strcpy(s->extras[1].key, "note");
     s->state.extra_count = 2;
     s->state.extras = s->extras;
-    s->ckpt = (atr_checkpoint){&s->info, s->params, &s->optim, &s->state};
+    s->ckpt = (atr_checkpoint){&s->info, s->params, &s->optim, &s->state, NULL};
 }
 
 static void sample_free(sample *s)
@@ -153,6 +153,62 @@ static void assert_same_moments(const atr_params *params, const float *a, const 
         const int64_t at = atr_params_flat_offset(params, i);
         assert_memory_equal(a + at, b + at, (size_t)atr_tensor_count(&value) * sizeof(float));
     }
+}
+
+/* An average of the weights is the model; what training goes on from, and the updates of each parameter, stand beside it. */
+static void trained_weights_stand_beside_the_average(void **unused)
+{
+    sample s, trained, into;
+    atr_checkpoint_file *file = NULL;
+    int64_t steps[SPECS], read_steps[SPECS] = {0};
+
+    (void)unused;
+    sample_make(&s, 1);
+    sample_make(&trained, 2);
+    sample_make(&into, 3);
+    const char *path = scratch_text("%s/model.h5", s.folder);
+    for (int64_t i = 0; i < SPECS; i++)
+        steps[i] = atr_param_is_buffer(atr_params_spec(s.params, i)->kind) ? 0 : 7000 + i;
+    s.optim.entry_steps = steps;
+    s.ckpt.trained = trained.params;
+    s.state.average_steps = 99;
+    must_be_ok(atr_checkpoint_write(path, &s.ckpt));
+    must_be_ok(atr_checkpoint_open(path, &file));
+    assert_true(atr_checkpoint_has_trained(file));
+    must_be_ok(atr_checkpoint_load_params(file, ATR_LOAD_STRICT, into.params, NULL));
+    assert_same_params(s.params, into.params);
+    must_be_ok(atr_checkpoint_load_trained(file, into.params));
+    assert_same_params(trained.params, into.params);
+    into.optim.entry_steps = read_steps;
+    must_be_ok(atr_checkpoint_load_optim(file, into.params, &into.optim));
+    assert_memory_equal(steps, read_steps, sizeof steps);
+    atr_train_state state;
+    must_be_ok(atr_checkpoint_load_state(file, &state));
+    assert_int_equal(state.average_steps, 99);
+    atr_train_state_free(&state);
+    atr_checkpoint_close(file);
+
+    s.ckpt.trained = NULL; /* without: as many updates of each as in all */
+    s.optim.entry_steps = NULL;
+    must_be_ok(atr_checkpoint_write(path, &s.ckpt));
+    must_be_ok(atr_checkpoint_open(path, &file));
+    assert_false(atr_checkpoint_has_trained(file));
+    assert_int_equal(atr_checkpoint_load_trained(file, into.params), ATR_ERR_NOT_FOUND);
+    must_be_ok(atr_checkpoint_load_optim(file, into.params, &into.optim));
+    for (int64_t i = 0; i < SPECS; i++)
+        assert_int_equal(read_steps[i],
+                         atr_param_is_buffer(atr_params_spec(s.params, i)->kind) ? 0 : s.optim.step);
+    atr_checkpoint_close(file);
+
+    s.optim.entry_steps = steps; /* more updates than there were */
+    steps[0] = s.optim.step + 1;
+    must_be_ok(atr_checkpoint_write(path, &s.ckpt));
+    must_be_ok(atr_checkpoint_open(path, &file));
+    assert_int_equal(atr_checkpoint_load_optim(file, into.params, &into.optim), ATR_ERR_DATA);
+    atr_checkpoint_close(file);
+    sample_free(&s);
+    sample_free(&trained);
+    sample_free(&into);
 }
 
 /* Writing and reading gives back every bit: description, parameters, buffers, moments, state. */
@@ -615,6 +671,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip_is_bit_exact),
+        cmocka_unit_test(trained_weights_stand_beside_the_average),
         cmocka_unit_test(model_without_training_state),
         cmocka_unit_test(checkpoint_reads_as_weights),
         cmocka_unit_test(other_shapes_are_reported),

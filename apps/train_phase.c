@@ -1,0 +1,168 @@
+#include <string.h>
+
+#include "apps/train_impl.h"
+#include "dnn/model.h"
+
+int64_t atr_train_phase_steps(const atr_trainer *trainer, const atr_train_phase *phase)
+{
+    const int64_t *samples = NULL;
+
+    return atr_dataset_split(trainer->dataset, ATR_SPLIT_TRAIN, &samples) / phase->batch;
+}
+
+/* Each rank has a picture, and as many as can be cut into equal parts. */
+static atr_status check_batch(const atr_trainer *trainer, const atr_train_phase *phase)
+{
+    const char *const name = phase->frozen && trainer->options->freeze_batch > 0 ? "freeze-batch" : "batch";
+    const int64_t size = atr_comm_size(trainer->comm), parts = trainer->options->accumulate;
+
+    if (phase->batch < size)
+        return atr_fail(
+            ATR_ERR_USAGE,
+            "--%s %lld on %lld ranks: some ranks would have no picture. Take fewer ranks or a larger "
+            "batch.",
+            name, (long long)phase->batch, (long long)size);
+    if (parts > 1 && phase->batch % (size * parts) != 0)
+        return atr_fail(
+            ATR_ERR_USAGE,
+            "--%s %lld on %lld ranks with --accumulate %lld: the batch must be a multiple of %lld, so "
+            "that all parts are equal",
+            name, (long long)phase->batch, (long long)size, (long long)parts, (long long)(size * parts));
+    return ATR_OK;
+}
+
+atr_status atr_train_phases_check(const atr_trainer *trainer)
+{
+    atr_status status = ATR_OK;
+
+    for (int i = 0; i < trainer->config.phase_count; i++)
+        ATR_TRY(check_batch(trainer, &trainer->config.phases[i]));
+
+done:
+    return status;
+}
+
+atr_params *atr_train_shown_params(const atr_trainer *trainer)
+{
+    return trainer->ema != NULL ? atr_ema_params(trainer->ema) : trainer->session.params;
+}
+
+/* Samples of one step on this rank: the loader's deal. */
+static int64_t local_batch(const atr_trainer *trainer)
+{
+    const int64_t batch = trainer->phase->batch, size = atr_comm_size(trainer->comm),
+                  rank = atr_comm_rank(trainer->comm);
+
+    return (rank + 1) * batch / size - rank * batch / size;
+}
+
+/* Preparing a sample costs far less than training on it: a quarter of the threads keeps up, and one of them waits while the
+ * other works. They run below the computing threads' priority, so they take what those leave. */
+static int loader_threads(const atr_trainer *trainer)
+{
+    enum { FEW = 2, MANY = 8 };
+    const int count = trainer->session.threads.count, quarter = count / 4;
+
+    if (trainer->options->loader_threads > 0)
+        return (int)trainer->options->loader_threads;
+    if (count < FEW)
+        return count;
+    return quarter < FEW ? FEW : quarter > MANY ? MANY : quarter;
+}
+
+static atr_status start_loader(atr_trainer *trainer)
+{
+    const atr_model_info *const info = &trainer->session.info;
+    const int64_t steps = atr_train_phase_steps(trainer, trainer->phase);
+    const bool behind = trainer->cursor.step_in_epoch >= steps; /* of this epoch only the end is missing */
+    atr_loader_config config = {
+        .split = ATR_SPLIT_TRAIN,
+        .mode = ATR_LOADER_TRAIN,
+        .global_batch = trainer->phase->batch,
+        .rank = atr_comm_rank(trainer->comm),
+        .ranks = atr_comm_size(trainer->comm),
+        .seed = (uint64_t)trainer->options->seed,
+        .height = trainer->config.height,
+        .width = trainer->config.width,
+        .augment = trainer->config.augment,
+        .padding = trainer->config.padding,
+        .threads = loader_threads(trainer),
+        .prefetch = 2,
+        .epoch = trainer->cursor.epoch + (behind ? 1 : 0),
+        .step = behind ? 0 : trainer->cursor.step_in_epoch,
+    };
+
+    memcpy(config.scale, info->scale, sizeof config.scale);
+    memcpy(config.offset, info->offset, sizeof config.offset);
+    return atr_loader_create(trainer->dataset, &config, &trainer->loader);
+}
+
+static atr_status compile(atr_trainer *trainer)
+{
+    atr_session *const session = &trainer->session;
+    const bool frozen = trainer->phase->frozen;
+    const atr_plan_options options = {
+        .mode = ATR_TRAIN,
+        .batch = local_batch(trainer) / trainer->options->accumulate,
+        .height = trainer->config.height,
+        .width = trainer->config.width,
+        .freeze_norm = trainer->options->freeze_norm,
+        .rewrites = ATR_REWRITE_ALL,
+    };
+
+    atr_plan_destroy(trainer->plan); /* first: two do not fit into memory where one is large */
+    trainer->plan = NULL;
+    atr_params_freeze(session->params, ATR_BACKBONE_PREFIX, frozen,
+                      frozen && trainer->options->frozen_norm == ATR_FROZEN_NORM_RUNNING);
+    return atr_plan_create(session->graph, session->params, session->backend, &options, &trainer->plan);
+}
+
+/* Plan and loader of the phase, on this rank. */
+static atr_status begin(atr_trainer *trainer)
+{
+    atr_status status = ATR_OK;
+
+    atr_loader_destroy(trainer->loader);
+    trainer->loader = NULL;
+    ATR_TRY(compile(trainer));
+    trainer->parallel.plan = trainer->plan;
+    ATR_TRY(start_loader(trainer));
+    trainer->steps_per_epoch = atr_loader_steps(trainer->loader);
+
+done:
+    return status;
+}
+
+atr_status atr_train_phase_begin(atr_trainer *trainer)
+{
+    trainer->phase = atr_train_phase_at(&trainer->config, trainer->cursor.epoch);
+    return atr_comm_agree(trainer->comm, begin(trainer));
+}
+
+/* A line of the log, so that a reader knows where the batch changed. */
+static atr_status log_phase(const atr_trainer *trainer)
+{
+    atr_text text = {0};
+
+    atr_text_append(&text,
+                    "{\"kind\":\"phase\",\"epoch\":%lld,\"step\":%lld,\"frozen\":%s,\"batch\":%lld,"
+                    "\"steps_per_epoch\":%lld}",
+                    (long long)trainer->cursor.epoch + 1, (long long)trainer->cursor.global_step,
+                    trainer->phase->frozen ? "true" : "false", (long long)trainer->phase->batch,
+                    (long long)trainer->steps_per_epoch);
+    return atr_runlog_line(trainer->log, &text);
+}
+
+atr_status atr_train_phase_switch(atr_trainer *trainer)
+{
+    atr_status status = ATR_OK;
+
+    if (atr_train_phase_at(&trainer->config, trainer->cursor.epoch) == trainer->phase)
+        return ATR_OK;
+    ATR_TRY(atr_train_phase_begin(trainer));
+    atr_train_show_phase(trainer);
+    ATR_TRY(atr_comm_agree(trainer->comm, trainer->root ? log_phase(trainer) : ATR_OK));
+
+done:
+    return status;
+}
