@@ -22,5 +22,6 @@ says err "M01" "Backbone differs"
 # Adam's rate is the reference's for this backbone, whatever the batch.
 rm -r run
 expect 0 $train --epochs 1 --max-steps 1 --optimizer adam --lr 5e-4 --fit-lr
+grep -F '"kind":"step"' run/log.jsonl | grep -qF '"lr":1e-05' || fail "not a tenth of 1e-4, where warm-up starts"
 expect 0 "$ATROUS" bench train --backbone xception --size 65 --batch 2 -n 1
 says out "xception output stride 16"
