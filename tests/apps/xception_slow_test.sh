@@ -16,11 +16,12 @@ expect 0 "$ATROUS" import run/last.h5 -o model.h5
 says out "deeplabv3plus xception"
 rm -r run
 expect 0 $train --epochs 1 --max-steps 1 --weights model.h5
-expect 1 "$ATROUS" train data.h5 -o other $small --batch 2 --epochs 1 --max-steps 1 --weights model.h5
+expect 2 "$ATROUS" train data.h5 -o other $small --batch 2 --epochs 1 --max-steps 1 --weights model.h5
 says err "M01" "Backbone differs"
 
 # Adam's rate is the reference's for this backbone, whatever the batch.
 rm -r run
 expect 0 $train --epochs 1 --max-steps 1 --optimizer adam --lr 5e-4 --fit-lr
+grep -F '"kind":"step"' run/log.jsonl | grep -qF '"lr":1e-05' || fail "not a tenth of 1e-4, where warm-up starts"
 expect 0 "$ATROUS" bench train --backbone xception --size 65 --batch 2 -n 1
 says out "xception output stride 16"
