@@ -9,6 +9,7 @@
 #include "apps/session.h"
 #include "apps/train_options.h"
 #include "io/labels.h"
+#include "io/model_meta.h"
 #include "io/path.h"
 
 typedef struct import_options {
@@ -93,11 +94,13 @@ static atr_status describe(const char *path, const atr_options *options, const i
                            const atr_weights *weights, atr_model_info *info)
 {
     atr_status status = ATR_OK;
-    const bool ours = strcmp(atr_weights_format(weights), "checkpoint") == 0;
+    bool ours = strcmp(atr_weights_format(weights), "checkpoint") == 0;
 
     if (ours)
         ATR_TRY(read_description(path, info));
     else
+        ATR_TRY(atr_fail_prefix(atr_model_meta_read(weights, &ours, info), "%s", path));
+    if (!ours)
         ATR_TRY(atr_fail_prefix(atr_recognise(weights, atoi(strides[o->stride]), info), "%s", path));
     if (atr_options_given(options, "output-stride"))
         info->output_stride = atoi(strides[o->stride]);

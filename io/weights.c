@@ -9,7 +9,7 @@
 #include "io/path.h"
 #include "io/weights_impl.h"
 
-enum { NAME_MAX_BYTES = 1024, META_MAX_BYTES = 4096, META_MAX = 256 };
+enum { NAME_MAX_BYTES = 1024, META_MAX_BYTES = 1 << 18, META_MAX = 256 };
 
 /* Files over this are no weights of a network that runs here; the limit keeps a wrong name from filling the memory. */
 static const size_t file_limit = (size_t)8 << 30;
