@@ -24,6 +24,7 @@ TOLERANCE = 1e-4  # relative L2 of logits
 SIZES = [(97, 129), (160, 112)]  # height, width
 STRIDES = [16, 8]
 CASES = {"mobilenetv2": "mobilenet_os16_k21_97x129", "xception": "xception_os16_k21_97x129"}
+NAMES = {"mobilenetv2": "mobilenet", "xception": "xception"}  # what the reference calls them
 MASK = (1 << 64) - 1
 
 
@@ -76,7 +77,7 @@ def make_weights(shared, backbone, folder, reference):
             values = formula(key["name"], seed, count, key["scale"], key["offset"])
             state[key["name"]] = torch.from_numpy(values.reshape(key["shape"]))
     if reference is not None:
-        model = reference(21, backbone, pretrained=False, downsample_factor=16)
+        model = reference(21, NAMES[backbone], pretrained=False, downsample_factor=16)
         model.load_state_dict(state, strict=True)
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -165,7 +166,7 @@ def check_network(report, args, backbone, stride, pth, folder, reference):
     check_onnx_file(report, f"{label} onnx", dynamic, backbone, stride)
     torch_model = None
     if reference is not None:
-        torch_model = reference(21, backbone, pretrained=False, downsample_factor=stride)
+        torch_model = reference(21, NAMES[backbone], pretrained=False, downsample_factor=stride)
         torch_model.load_state_dict(state, strict=True)
         torch_model.eval()
         report.line(True, f"{label} safetensors: PyTorch loads it with strict=True")
