@@ -15,7 +15,7 @@
 #include "io/path.h"
 
 typedef struct import_options {
-    const char *out, *classes, *size, *backbone;
+    const char *out, *classes, *size;
     int stride; /* index into strides */
     bool force, new_head, backbone_only;
     int64_t seed;
@@ -58,11 +58,6 @@ static const atr_option rows[] = {
      .kind = ATR_OPTION_FLAG,
      .offset = offsetof(import_options, backbone_only),
      .help = "only the backbone is loaded, from a whole network or a backbone alone; all else starts fresh"},
-    {.name = "backbone",
-     .kind = ATR_OPTION_STRING,
-     .offset = offsetof(import_options, backbone),
-     .argument = "NAME",
-     .help = "what a file of a backbone alone holds; told by the file otherwise"},
     {.name = "seed",
      .kind = ATR_OPTION_INT,
      .offset = offsetof(import_options, seed),
@@ -123,34 +118,21 @@ static atr_adopt_part part_of(const import_options *o)
     return o->backbone_only ? ATR_ADOPT_BACKBONE : o->new_head ? ATR_ADOPT_BODY : ATR_ADOPT_ALL;
 }
 
-/* By names and shapes; a backbone alone does not say what it is. */
-static atr_status recognise(const atr_weights *weights, const import_options *o, atr_model_info *info)
-{
-    const int64_t stride = atoi(strides[o->stride]);
-    const atr_status status = atr_recognise(weights, stride, info);
-
-    if (status == ATR_OK || !o->backbone_only)
-        return status;
-    if (o->backbone == NULL)
-        return atr_fail(ATR_ERR_USAGE, "%s. If this is a backbone alone, name it by --backbone",
-                        atr_status_message());
-    atr_session_describe(o->backbone, 1, stride, info);
-    return ATR_OK;
-}
-
 /* What the file says, or its names and shapes; what the command line says wins. */
 static atr_status describe(const char *path, const atr_options *options, const import_options *o,
                            const atr_weights *weights, atr_model_info *info)
 {
     atr_status status = ATR_OK;
     bool ours = strcmp(atr_weights_format(weights), "checkpoint") == 0;
+    atr_status (*const recognise)(const atr_weights *, int64_t, atr_model_info *) =
+        o->backbone_only ? atr_recognise_backbone : atr_recognise;
 
     if (ours)
         ATR_TRY(read_description(path, info));
     else
         ATR_TRY(atr_fail_prefix(atr_model_meta_read(weights, &ours, info), "%s", path));
     if (!ours)
-        ATR_TRY(atr_fail_prefix(recognise(weights, o, info), "%s", path));
+        ATR_TRY(atr_fail_prefix(recognise(weights, atoi(strides[o->stride]), info), "%s", path));
     if (atr_options_given(options, "output-stride"))
         info->output_stride = atoi(strides[o->stride]);
     if (!ours || atr_options_given(options, "size"))
