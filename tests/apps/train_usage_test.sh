@@ -63,6 +63,8 @@ expect 0 "$ATROUS" pack shapes -o two.h5 --classes two.txt --map 2=1,3=1,4=1
 two="$ATROUS train two.h5 --size 48x64 --max-steps 1 --weights"
 expect 2 $two run/best.h5 -o w2
 says err "M01" "5 -> 2" "2 tensors" "369 be loaded" "--new-head"
+expect 2 $two run/best.h5 -o w2 --new-head --backbone xception
+says err "M01" "mobilenetv2, 5 classes" "Asked: xception, 2 classes" "Backbone differs: refused."
 expect 0 $two run/best.h5 -o w2 --new-head
 says out "369 tensors loaded, 2 start fresh (first: cls_conv.weight), 2 of the file not used"
 expect 0 $two run/best.h5 -o w3 --backbone-only
