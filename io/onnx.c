@@ -18,9 +18,10 @@ typedef struct exporter {
     const atr_params *params;
     const atr_onnx_shape *shape;
     atr_onnx_builder builder;
-    value *values;   /* [nodes of graph] */
-    bool *used;      /* [params] */
-    const char *six; /* constants of ReLU6, made with the first one */
+    value *values;       /* [nodes of graph] */
+    int64_t (*sizes)[4]; /* [nodes of graph], where the input's size is given */
+    bool *used;          /* [params] */
+    const char *six;     /* constants of ReLU6, made with the first one */
     const char *zero;
 } exporter;
 
@@ -138,15 +139,7 @@ static atr_status write_input(exporter *e, const atr_node *node, value *out)
     static const char *const names[4] = {"batch", "channels", "height", "width"};
     const int64_t extents[4] = {e->shape->batch, node->channels, e->shape->height, e->shape->width};
 
-    out->height = e->shape->height;
-    out->width = e->shape->width;
     return atr_onnx_input(&e->builder, out->name, extents, names);
-}
-
-/* Extent of a convolution's output (core/graph.h). */
-static int64_t conv_extent(const atr_conv_attr *conv, int64_t in)
-{
-    return (in + 2 * conv->pad - conv->dilation * (conv->kernel - 1) - 1) / conv->stride + 1;
 }
 
 static atr_status write_conv(exporter *e, const atr_node *node, value *out)
@@ -168,27 +161,10 @@ static atr_status write_conv(exporter *e, const atr_node *node, value *out)
     ATR_TRY(atr_onnx_set_ints(&e->builder, proto, "pads", pads, 4));
     ATR_TRY(atr_onnx_set_ints(&e->builder, proto, "dilations", dilations, 2));
     ATR_TRY(atr_onnx_set_int(&e->builder, proto, "group", conv->groups));
-    out->one_pixel = x->one_pixel && conv_extent(conv, 1) == 1;
-    if (x->height > 0) {
-        out->height = conv_extent(conv, x->height);
-        out->width = conv_extent(conv, x->width);
-    }
-    if (x->height > 0 && (out->height < 1 || out->width < 1))
-        status = atr_fail(ATR_ERR_SHAPE, "%s: nothing is left of a map of %lldx%lld", node->name,
-                          (long long)x->height, (long long)x->width);
+    out->one_pixel = x->one_pixel && conv->kernel == 1 && conv->pad == 0;
 
 done:
     return status;
-}
-
-/* What all operations do that keep the size: the output has that of the first input. */
-static void keep_size(const exporter *e, const atr_node *node, value *out)
-{
-    const value *const x = &e->values[node->inputs[0]];
-
-    out->one_pixel = x->one_pixel;
-    out->height = x->height;
-    out->width = x->width;
 }
 
 static atr_status write_norm(exporter *e, const atr_node *node, value *out)
@@ -200,7 +176,7 @@ static atr_status write_norm(exporter *e, const atr_node *node, value *out)
                                    parameter(e, norm->running_var)};
     AtrOnnx__NodeProto *proto = NULL;
 
-    keep_size(e, node, out);
+    out->one_pixel = e->values[node->inputs[0]].one_pixel;
     ATR_TRY(atr_onnx_node(&e->builder, "BatchNormalization", inputs, 5, (char *)out->name, &proto));
     ATR_TRY(atr_onnx_set_float(&e->builder, proto, "epsilon", (float)norm->eps));
 
@@ -241,7 +217,7 @@ static atr_status write_act(exporter *e, const atr_node *node, value *out)
     atr_status status = ATR_OK;
     const char *inputs[3] = {e->values[node->inputs[0]].name, NULL, NULL};
 
-    keep_size(e, node, out);
+    out->one_pixel = e->values[node->inputs[0]].one_pixel;
     switch (node->act) {
     case ATR_ACT_NONE:
         return pass_on(e, node, out);
@@ -263,7 +239,7 @@ static atr_status write_add(exporter *e, const atr_node *node, value *out)
 {
     const char *const inputs[2] = {e->values[node->inputs[0]].name, e->values[node->inputs[1]].name};
 
-    keep_size(e, node, out);
+    out->one_pixel = e->values[node->inputs[0]].one_pixel;
     return atr_onnx_node(&e->builder, "Add", inputs, 2, (char *)out->name, NULL);
 }
 
@@ -273,7 +249,7 @@ static atr_status write_concat(exporter *e, const atr_node *node, value *out)
     const char *inputs[ATR_MAX_INPUTS] = {NULL};
     AtrOnnx__NodeProto *proto = NULL;
 
-    keep_size(e, node, out);
+    out->one_pixel = e->values[node->inputs[0]].one_pixel;
     for (int i = 0; i < node->input_count; i++)
         inputs[i] = e->values[node->inputs[i]].name;
     ATR_TRY(atr_onnx_node(&e->builder, "Concat", inputs, node->input_count, (char *)out->name, &proto));
@@ -288,7 +264,6 @@ static atr_status write_global_pool(exporter *e, const atr_node *node, value *ou
     const char *const x = e->values[node->inputs[0]].name;
 
     out->one_pixel = true;
-    out->height = out->width = e->shape->height > 0 ? 1 : 0;
     return atr_onnx_node(&e->builder, "GlobalAveragePool", &x, 1, (char *)out->name, NULL);
 }
 
@@ -297,8 +272,6 @@ static atr_status write_resize(exporter *e, const atr_node *node, value *out)
     const value *const x = &e->values[node->inputs[0]], *const like = &e->values[node->inputs[1]];
 
     out->one_pixel = like->one_pixel;
-    out->height = like->height;
-    out->width = like->width;
     return write_resize_to(e, x, node->channels, like, (char *)out->name);
 }
 
@@ -322,6 +295,10 @@ static atr_status write_node(exporter *e, int index)
         return atr_fail(ATR_ERR_UNSUPPORTED, "%s: operation %d has no form in ONNX", node->name, node->op);
     ATR_TRY(atr_onnx_name(&e->builder, node->op == ATR_OP_INPUT ? input_name : node->name, &name));
     out->name = name;
+    if (e->shape->height > 0) {
+        out->height = e->sizes[index][1];
+        out->width = e->sizes[index][2];
+    }
     ATR_TRY(writers[node->op](e, node, out));
 
 done:
@@ -409,7 +386,10 @@ atr_status atr_onnx_encode(const atr_model_info *info, const atr_graph *graph, c
     ATR_TRY(check(graph, params, shape));
     ATR_TRY(atr_onnx_builder_open(&e.builder));
     ATR_TRY(ATR_NEW(atr_graph_count(graph), &e.values));
+    ATR_TRY(ATR_NEW(atr_graph_count(graph), &e.sizes));
     ATR_TRY(ATR_NEW(atr_params_count(params), &e.used));
+    if (shape->height > 0)
+        ATR_TRY(atr_graph_shapes(graph, 1, shape->height, shape->width, e.sizes));
     ATR_TRY(atr_model_meta_make(info, &meta));
     e.builder.model.producer_name = (char *)"atrous";
     e.builder.model.producer_version = (char *)program_version;
@@ -426,6 +406,7 @@ done:
     atr_onnx_builder_close(&e.builder);
     atr_model_meta_free(&meta);
     atr_free(e.values);
+    atr_free(e.sizes);
     atr_free(e.used);
     return status;
 }
