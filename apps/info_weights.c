@@ -26,6 +26,8 @@ static atr_status look(atr_weights *weights, const atr_info_request *request, fo
 static atr_status append_text(const atr_weights *weights, const found *f, const atr_info_request *request,
                               atr_text *out)
 {
+    char value[80]; /* a line's worth; --json has all of it */
+
     atr_text_append(out, "%s: weights, %s, ", request->path, atr_weights_format(weights));
     atr_info_bytes(out, request->bytes);
     atr_text_append(out, ", %lld tensors%s\n", (long long)atr_weights_count(weights),
@@ -40,8 +42,7 @@ static atr_status append_text(const atr_weights *weights, const found *f, const 
         atr_info_label(out, i == 0 ? "beside them" : "");
         atr_info_printable(out, atr_weights_meta_key(weights, i));
         atr_text_append(out, " = ");
-        atr_info_printable(out, atr_weights_meta_value(weights, i));
-        atr_text_append(out, "\n");
+        atr_text_append(out, "%s\n", atr_printable(atr_weights_meta_value(weights, i), value, sizeof value));
     }
     atr_info_tensors(weights, request, out);
     return request->layers ? atr_info_layers(&f->info, request, out) : ATR_OK;

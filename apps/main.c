@@ -12,6 +12,7 @@ static const atr_command commands[] = {
     {"eval", atr_cmd_eval, "score a network on a split: MODEL.h5 DATA.h5 -o DIR"},
     {"predict", atr_cmd_predict, "segment pictures: MODEL.h5 INPUT... -o DIR"},
     {"import", atr_cmd_import, "PyTorch weights to a model: WEIGHTS -o MODEL.h5"},
+    {"export", atr_cmd_export, "a model for other programs: MODEL.h5 -o M.safetensors|M.onnx"},
     {"bench", atr_cmd_bench, "time prediction or training on this machine"},
     {"info", atr_cmd_info, "what a file is and holds: FILE"},
     {"doctor", atr_cmd_doctor, "what this machine and build can do; whether files are sound"},

@@ -8,4 +8,8 @@
  * reference's preprocessing. A DDP prefix must be off already. ATR_ERR_DATA says what is missing. */
 atr_status atr_recognise(const atr_weights *weights, int64_t output_stride, atr_model_info *out);
 
+/* The same of a backbone, alone or in a whole network, with names that begin with "backbone." or without: the classifier is not
+ * looked at, and the description has one class. */
+atr_status atr_recognise_backbone(const atr_weights *weights, int64_t output_stride, atr_model_info *out);
+
 #endif

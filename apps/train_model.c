@@ -1,11 +1,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "apps/recognise.h"
+#include "apps/adopt.h"
 #include "apps/train_impl.h"
-
-/* The classifier: what a change of classes changes. */
-static const char HEAD[] = "cls_conv.";
 
 static void describe(const atr_trainer *trainer, atr_model_info *out)
 {
@@ -20,95 +17,29 @@ static void describe(const atr_trainer *trainer, atr_model_info *out)
     snprintf(out->fit, sizeof out->fit, "%s", atr_fit_mode_names[trainer->options->eval_fit]);
 }
 
-static bool in_head(const char *name)
-{
-    return strncmp(name, HEAD, sizeof HEAD - 1) == 0;
-}
-
-/* M01: what the file holds against what was asked for. */
-static atr_status compare_models(const char *path, const atr_weights *weights, const atr_trainer *trainer)
-{
-    const atr_model_info *const asked = &trainer->session.info;
-    atr_model_info *found = NULL;
-    int64_t head = 0;
-    atr_status status = ATR_OK;
-
-    ATR_TRY(ATR_NEW(1, &found));
-    status = atr_fail_prefix(atr_recognise(weights, asked->output_stride, found), "%s", path);
-    if (status != ATR_OK)
-        goto done;
-    for (int64_t i = 0; i < atr_weights_count(weights); i++)
-        head += in_head(atr_weights_name(weights, i));
-    if (strcmp(found->backbone, asked->backbone) != 0 || found->channels != asked->channels)
-        status = atr_fail(ATR_ERR_USAGE,
-                          "M01: %s: %s, %lld classes, %lld channels. Asked: %s, %lld classes, %lld channels. "
-                          "Backbone differs: "
-                          "refused.",
-                          path, found->backbone, (long long)found->classes, (long long)found->channels,
-                          asked->backbone, (long long)asked->classes, (long long)asked->channels);
-    else if (found->classes != asked->classes && !trainer->options->new_head)
-        status = atr_fail(ATR_ERR_USAGE,
-                          "M01: %s: %s, %lld classes. Asked: %lld classes. Same backbone, head %lld -> %lld: "
-                          "the head would start "
-                          "fresh (%lld tensors), %lld be loaded; say --new-head.",
-                          path, found->backbone, (long long)found->classes, (long long)asked->classes,
-                          (long long)found->classes, (long long)asked->classes, (long long)head,
-                          (long long)(atr_weights_count(weights) - head));
-
-done:
-    atr_free(found);
-    return status;
-}
-
-/* Nothing but a head that is to start fresh may be left out. */
-static atr_status check_report(const char *path, const atr_load_report *report, bool new_head)
-{
-    for (int64_t i = 0; i < report->issue_count; i++) {
-        const atr_load_issue *const issue = &report->issues[i];
-        if (issue->kind == ATR_LOAD_UNEXPECTED || (new_head && in_head(issue->name)))
-            continue;
-        return atr_fail(ATR_ERR_DATA, "M01: %s: tensor %s %s", path, issue->name,
-                        issue->kind == ATR_LOAD_MISSING ? "is missing"
-                                                        : "has another shape than the network's");
-    }
-    if (report->non_finite > 0)
-        return atr_fail(ATR_ERR_DATA, "%s: %lld tensors hold values that are not finite (first: %s)", path,
-                        (long long)report->non_finite, report->non_finite_name);
-    return ATR_OK;
-}
-
-/* Loads --weights over the fresh values; a head that is to start fresh keeps them. Rank 0 only. */
+/* Loads --weights over the fresh values; what is to start fresh keeps them. Rank 0 only. */
 static atr_status load_weights(atr_trainer *trainer)
 {
     const char *const path = trainer->options->weights;
-    const bool new_head = trainer->options->new_head;
+    const atr_adopt_part part = trainer->options->backbone_only ? ATR_ADOPT_BACKBONE
+                                : trainer->options->new_head    ? ATR_ADOPT_BODY
+                                                                : ATR_ADOPT_ALL;
+    char text[ATR_ADOPT_TEXT_BYTES];
     atr_weights *weights = NULL;
-    atr_params *fresh = NULL;
     atr_load_report report = {0};
-    bool wrapped = false;
-    atr_params *const params = trainer->session.params;
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_weights_read(path, &weights));
-    ATR_TRY(atr_weights_strip_prefix(weights, "module.", &wrapped));
-    ATR_TRY(compare_models(path, weights, trainer));
-    ATR_TRY(atr_params_create(atr_graph_param_specs(trainer->session.graph),
-                              atr_graph_param_count(trainer->session.graph), &atr_host_allocator, &fresh));
-    ATR_TRY(atr_params_copy(params, fresh));
-    ATR_TRY(atr_weights_fill(weights, ATR_LOAD_PARTIAL, params, &report));
-    ATR_TRY(check_report(path, &report, new_head));
-    for (int64_t i = 0; new_head && i < atr_params_count(params); i++) {
-        const atr_tensor to = atr_params_value(params, i), from = atr_params_value(fresh, i);
-        if (in_head(atr_params_spec(params, i)->name))
-            memcpy(to.data, from.data, (size_t)atr_tensor_count(&to) * atr_dtype_bytes(to.type));
+    ATR_TRY(atr_adopt(path, weights, part, &trainer->session.info, trainer->session.params, &report));
+    if (report.non_finite > 0) {
+        status = atr_fail(ATR_ERR_DATA, "%s: %lld tensors hold values that are not finite (first: %s)", path,
+                          (long long)report.non_finite, report.non_finite_name);
+        goto done;
     }
-    atr_params_touch(params);
-    atr_train_say(trainer, "weights: %lld tensors of %s%s", (long long)report.loaded, path,
-                  new_head ? ", the classifier starts fresh" : "");
+    atr_train_say(trainer, "weights: %s: %s", path, atr_adopt_text(&report, text));
 
 done:
     atr_load_report_free(&report);
-    atr_params_destroy(fresh);
     atr_weights_destroy(weights);
     return status;
 }

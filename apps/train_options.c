@@ -58,6 +58,8 @@ static const atr_option rows[] = {
      .help = "start from a .pth, .safetensors or .h5 file, by name and shape"},
     {.name = "new-head", .kind = ATR_OPTION_FLAG, FIELD(new_head),
      .help = "with --weights: the classifier starts fresh"},
+    {.name = "backbone-only", .kind = ATR_OPTION_FLAG, FIELD(backbone_only),
+     .help = "with --weights: only the backbone is loaded, from a whole network or a backbone alone"},
     {.name = "init", .kind = ATR_OPTION_CHOICE, FIELD(init), .value = "normal", .choices = inits,
      .help = "distribution of new convolution weights"},
     {.name = "init-gain", .kind = ATR_OPTION_REAL, FIELD(init_gain), .value = "0.02", .least = 1e-12,
@@ -307,6 +309,9 @@ atr_status atr_train_config_from(const atr_options *parsed, const atr_train_opti
     memset(out, 0, sizeof *out);
     if (options->resume && options->force)
         return atr_fail(ATR_ERR_USAGE, "--resume goes on and --force starts over: choose one");
+    if (options->weights == NULL && (options->new_head || options->backbone_only))
+        return atr_fail(ATR_ERR_USAGE, "--%s says what to take of a weight file: name it by --weights FILE",
+                        options->new_head ? "new-head" : "backbone-only");
     if (options->output_stride != 8 && options->output_stride != 16)
         return atr_fail(ATR_ERR_USAGE, "--output-stride: %lld is neither 8 nor 16",
                         (long long)options->output_stride);

@@ -9,7 +9,7 @@
 #include "io/path.h"
 #include "io/weights_impl.h"
 
-enum { NAME_MAX_BYTES = 1024, META_MAX_BYTES = 4096, META_MAX = 256 };
+enum { NAME_MAX_BYTES = 1024, META_MAX_BYTES = 1 << 18, META_MAX = 256 };
 
 /* Files over this are no weights of a network that runs here; the limit keeps a wrong name from filling the memory. */
 static const size_t file_limit = (size_t)8 << 30;
@@ -289,30 +289,75 @@ const char *atr_weights_format(const atr_weights *weights)
     return weights->format;
 }
 
+/* Gives the entries the names `names` [count], which it takes, and indexes them anew. */
+static atr_status rename_all(atr_weights *weights, char **names)
+{
+    atr_status status = ATR_OK;
+    atr_names *index = NULL;
+
+    ATR_TRY(atr_names_create(&index));
+    for (int64_t i = 0; i < weights->count; i++)
+        ATR_TRY(atr_names_add(index, names[i], strlen(names[i]), i));
+    for (int64_t i = 0; i < weights->count; i++) {
+        atr_free(weights->entries[i].name);
+        weights->entries[i].name = names[i];
+        names[i] = NULL;
+    }
+    atr_names_destroy(weights->index);
+    weights->index = index;
+    index = NULL;
+
+done:
+    atr_names_destroy(index);
+    return status;
+}
+
+static void free_names(char **names, int64_t count)
+{
+    for (int64_t i = 0; names != NULL && i < count; i++)
+        atr_free(names[i]);
+    atr_free(names);
+}
+
 atr_status atr_weights_strip_prefix(atr_weights *weights, const char *prefix, bool *stripped)
 {
     atr_status status = ATR_OK;
     const size_t length = strlen(prefix);
-    atr_names *index = NULL;
+    char **names = NULL;
 
     *stripped = false;
     for (int64_t i = 0; i < weights->count; i++)
         if (strncmp(weights->entries[i].name, prefix, length) != 0 ||
             weights->entries[i].name[length] == '\0')
             return ATR_OK;
-    ATR_TRY(atr_names_create(&index));
+    ATR_TRY(ATR_NEW(weights->count, &names));
     for (int64_t i = 0; i < weights->count; i++)
-        ATR_TRY(atr_names_add(index, weights->entries[i].name + length,
-                              strlen(weights->entries[i].name + length), i));
-    for (int64_t i = 0; i < weights->count; i++)
-        memmove(weights->entries[i].name, weights->entries[i].name + length,
-                strlen(weights->entries[i].name + length) + 1);
-    atr_names_destroy(weights->index);
-    weights->index = index;
-    index = NULL;
+        ATR_TRY(atr_strdup(weights->entries[i].name + length, &names[i]));
+    ATR_TRY(rename_all(weights, names));
     *stripped = weights->count > 0;
 
 done:
-    atr_names_destroy(index);
+    free_names(names, weights->count);
+    return status;
+}
+
+atr_status atr_weights_add_prefix(atr_weights *weights, const char *prefix)
+{
+    atr_status status = ATR_OK;
+    char **names = NULL;
+
+    ATR_TRY(ATR_NEW(weights->count, &names));
+    for (int64_t i = 0; i < weights->count; i++) {
+        ATR_TRY(atr_format(&names[i], "%s%s", prefix, weights->entries[i].name));
+        if (strlen(names[i]) > NAME_MAX_BYTES) {
+            status = atr_fail(ATR_ERR_DATA, "the name of tensor %lld is over %d bytes", (long long)i,
+                              NAME_MAX_BYTES);
+            goto done;
+        }
+    }
+    ATR_TRY(rename_all(weights, names));
+
+done:
+    free_names(names, weights->count);
     return status;
 }

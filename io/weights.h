@@ -41,6 +41,9 @@ const char *atr_weights_format(const atr_weights *weights);
 /* Takes `prefix` off all names if every name starts with it (DDP's "module."), and says whether it did. */
 atr_status atr_weights_strip_prefix(atr_weights *weights, const char *prefix, bool *stripped);
 
+/* Puts `prefix` before all names. ATR_ERR_DATA: a name gets too long. */
+atr_status atr_weights_add_prefix(atr_weights *weights, const char *prefix);
+
 /* What filling a network from a file found. */
 typedef enum atr_load_kind {
     ATR_LOAD_MISSING,    /* the network has it, the file has not */
@@ -58,8 +61,11 @@ typedef struct atr_load_issue {
 typedef struct atr_load_report {
     int64_t loaded;                          /* tensors taken */
     int64_t missing, unexpected, mismatched; /* counts of the issues by kind */
-    int64_t non_finite;                      /* loaded tensors that hold NaN or infinity */
-    char non_finite_name[ATR_NAME_BYTES];    /* the first of them */
+    int64_t fresh;                           /* entries of the network that keep their values */
+    int64_t unused;                          /* tensors of the file that were not taken */
+    char fresh_name[ATR_NAME_BYTES], unused_name[ATR_NAME_BYTES]; /* the first of each */
+    int64_t non_finite;                   /* loaded tensors that hold NaN or infinity */
+    char non_finite_name[ATR_NAME_BYTES]; /* the first of them */
     int64_t issue_count;
     atr_load_issue *issues; /* [issue_count], owned (atr_load_report_free) */
 } atr_load_report;
@@ -75,6 +81,16 @@ typedef enum atr_load_mode {
  * ATR_ERR_DATA: an integer tensor where floats are wanted, or the reverse. */
 atr_status atr_weights_fill(const atr_weights *weights, atr_load_mode mode, atr_params *params,
                             atr_load_report *report);
+
+/* A part of a network: the entries whose names begin with `only` (NULL: with anything) and not with `but` (NULL: no such). */
+typedef struct atr_load_part {
+    const char *only, *but;
+} atr_load_part;
+
+/* Fills that part alone, and all of it: an entry of the part that is missing in the file or has another shape there is an error as with
+ * ATR_LOAD_STRICT, and nothing is changed; entries outside the part keep their values, and what else the file holds is left. */
+atr_status atr_weights_fill_part(const atr_weights *weights, const atr_load_part *part, atr_params *params,
+                                 atr_load_report *report);
 void atr_load_report_free(atr_load_report *report);
 
 #endif

@@ -38,9 +38,21 @@ static void note(atr_load_report *report, atr_load_kind kind, const char *name, 
     }
 }
 
-/* Compares names, shapes and types, and decides what each entry takes: sources[i] is a tensor of the file, or -1. */
-static atr_status match(const atr_weights *weights, const atr_params *params, int64_t *sources, bool *used,
-                        atr_load_report *report)
+static bool starts_with(const char *name, const char *prefix)
+{
+    return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+static bool in_part(const atr_load_part *part, const char *name)
+{
+    return (part->only == NULL || starts_with(name, part->only)) &&
+           (part->but == NULL || !starts_with(name, part->but));
+}
+
+/* Compares names, shapes and types, and decides what each entry takes: sources[i] is a tensor of the file, or -1. used[k]: the
+ * network has an entry of that name. */
+static atr_status match(const atr_weights *weights, const atr_load_part *part, const atr_params *params,
+                        int64_t *sources, bool *used, atr_load_report *report)
 {
     for (int64_t i = 0; i < atr_params_count(params); i++) {
         const atr_param_spec *spec = atr_params_spec(params, i);
@@ -49,6 +61,10 @@ static atr_status match(const atr_weights *weights, const atr_params *params, in
         const atr_tensor *tensor = at >= 0 ? atr_weights_tensor(weights, at) : NULL;
 
         sources[i] = -1;
+        if (at >= 0)
+            used[at] = true;
+        if (!in_part(part, spec->name))
+            continue;
         if (tensor == NULL) {
             if (!counter) {
                 note(report, ATR_LOAD_MISSING, spec->name, NULL, spec);
@@ -56,7 +72,6 @@ static atr_status match(const atr_weights *weights, const atr_params *params, in
             }
             continue;
         }
-        used[at] = true;
         if (!same_shape(tensor, spec)) {
             note(report, ATR_LOAD_SHAPE, spec->name, tensor, spec);
             report->mismatched++;
@@ -76,8 +91,24 @@ static atr_status match(const atr_weights *weights, const atr_params *params, in
     return ATR_OK;
 }
 
-/* The first issues in words: "2 tensors missing (first: a.weight), …". */
-static atr_status refuse(const atr_load_report *report)
+/* What is left over on both sides once every entry has its source. */
+static void count_rest(const atr_weights *weights, const atr_params *params, const int64_t *sources,
+                       bool *taken, atr_load_report *report)
+{
+    for (int64_t i = 0; i < atr_params_count(params); i++) {
+        if (sources[i] >= 0)
+            taken[sources[i]] = true;
+        else if (report->fresh++ == 0)
+            snprintf(report->fresh_name, sizeof report->fresh_name, "%s", atr_params_spec(params, i)->name);
+    }
+    for (int64_t i = 0; i < atr_weights_count(weights); i++)
+        if (!taken[i] && report->unused++ == 0)
+            snprintf(report->unused_name, sizeof report->unused_name, "%s", atr_weights_name(weights, i));
+}
+
+/* The first issues in words: "2 tensors missing (first: a.weight), …". Tensors that only the file has are none where a part
+ * of the network is asked for. */
+static atr_status refuse(const atr_load_report *report, bool whole)
 {
     static const char *const words[] = {"missing in the file", "unknown to the network", "of another shape"};
     const int64_t counts[] = {report->missing, report->unexpected, report->mismatched};
@@ -86,7 +117,7 @@ static atr_status refuse(const atr_load_report *report)
 
     for (int kind = 0; kind < 3; kind++) {
         const atr_load_issue *first = report->issues;
-        if (counts[kind] == 0)
+        if (counts[kind] == 0 || (kind == ATR_LOAD_UNEXPECTED && !whole))
             continue;
         while ((int)first->kind != kind)
             first++;
@@ -168,33 +199,49 @@ static void copy_all(const atr_weights *weights, const int64_t *sources, atr_par
     atr_params_touch(params);
 }
 
-atr_status atr_weights_fill(const atr_weights *weights, atr_load_mode mode, atr_params *params,
-                            atr_load_report *report)
+/* `whole`: the file must hold nothing else; `strict`: all of the part must be there. */
+static atr_status fill(const atr_weights *weights, const atr_load_part *part, bool whole, bool strict,
+                       atr_params *params, atr_load_report *report)
 {
     atr_status status = ATR_OK;
     const int64_t count = atr_params_count(params), file_count = atr_weights_count(weights);
     atr_load_report found = {0};
     int64_t *sources = NULL;
-    bool *used = NULL;
+    bool *used = NULL, *taken = NULL;
 
     ATR_TRY(ATR_NEW(count + file_count, &found.issues));
     ATR_TRY(ATR_NEW(count, &sources));
     ATR_TRY(ATR_NEW(file_count, &used));
-    ATR_TRY(match(weights, params, sources, used, &found));
-    if (mode == ATR_LOAD_STRICT && found.issue_count > 0) {
-        status = refuse(&found);
+    ATR_TRY(ATR_NEW(file_count, &taken));
+    ATR_TRY(match(weights, part, params, sources, used, &found));
+    if (strict && (found.missing > 0 || found.mismatched > 0 || (whole && found.unexpected > 0))) {
+        status = refuse(&found, whole);
         goto done;
     }
+    count_rest(weights, params, sources, taken, &found);
     copy_all(weights, sources, params, &found);
 
 done:
     atr_free(sources);
     atr_free(used);
+    atr_free(taken);
     if (report != NULL)
         *report = found;
     else
         atr_load_report_free(&found);
     return status;
+}
+
+atr_status atr_weights_fill(const atr_weights *weights, atr_load_mode mode, atr_params *params,
+                            atr_load_report *report)
+{
+    return fill(weights, &(atr_load_part){NULL, NULL}, true, mode == ATR_LOAD_STRICT, params, report);
+}
+
+atr_status atr_weights_fill_part(const atr_weights *weights, const atr_load_part *part, atr_params *params,
+                                 atr_load_report *report)
+{
+    return fill(weights, part, false, true, params, report);
 }
 
 void atr_load_report_free(atr_load_report *report)

@@ -83,20 +83,58 @@ static void what_is_no_such_network_is_refused_with_what_is_missing(void **state
                       "\"data_offsets\":[0,12]}}",
                       12),
            "cls_conv.weight");
-    refuse(network(32, 3, 256), "shapes");
-    refuse(network(1, 257, 2), "shapes");
-    refuse(network(32, 3, 0), "shapes");
+    refuse(network(32, 3, 256), "no network here has");
+    refuse(network(1, 257, 2), "no network here has");
+    refuse(network(32, 3, 0), "no network here has");
     refuse(weights_of(
                "{\"backbone.features.0.0.weight\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]},"
                "\"cls_conv.weight\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[12,16]}}",
                16),
-           "shapes");
+           "no network here has");
+}
+
+static void expect_backbone(const char *header, size_t data, const char *backbone, int channels)
+{
+    atr_weights *weights = weights_of(header, data);
+    static atr_model_info info;
+
+    if (atr_recognise_backbone(weights, 8, &info) != ATR_OK)
+        fail_msg("%s", atr_status_message());
+    assert_string_equal(info.backbone, backbone);
+    assert_int_equal(info.channels, channels);
+    assert_int_equal(info.classes, 1);
+    assert_int_equal(info.output_stride, 8);
+    atr_weights_destroy(weights);
+}
+
+/* Weights trained for classifying pictures have no "backbone." before their names, and no classifier of ours. */
+static void a_backbone_alone_is_told_with_and_without_prefix(void **state)
+{
+    static atr_model_info info;
+
+    (void)state;
+    expect_backbone(
+        "{\"features.0.0.weight\":{\"dtype\":\"F32\",\"shape\":[1,3,1,1],\"data_offsets\":[0,12]}}", 12,
+        "mobilenetv2", 3);
+    expect_backbone(
+        "{\"backbone.features.0.0.weight\":{\"dtype\":\"F32\",\"shape\":[1,4,1,1],\"data_offsets\":[0,16]}}",
+        16, "mobilenetv2", 4);
+    expect_backbone(
+        "{\"block1.sepconv1.depthwise.weight\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+        "\"conv1.weight\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1],\"data_offsets\":[4,8]}}",
+        8, "xception", 1);
+    atr_weights *const other =
+        weights_of("{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
+    assert_int_equal(atr_recognise_backbone(other, 16, &info), ATR_ERR_DATA);
+    assert_non_null(strstr(atr_status_message(), "no backbone that is known here"));
+    atr_weights_destroy(other);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classes_and_channels_are_read_off_the_shapes),
+        cmocka_unit_test(a_backbone_alone_is_told_with_and_without_prefix),
         cmocka_unit_test(what_is_no_such_network_is_refused_with_what_is_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,12 +59,25 @@ printf 'bacth: 2\n' >recipe.yaml
 expect 2 "$ATROUS" train data.h5 -o r3 --recipe recipe.yaml
 says err "recipe.yaml:1" "batch"
 
-# Starting from weights: all of them, or all but the head.
+# Starting from weights: all of them, all but the head, or the backbone alone.
 expect 0 $train -o w1 --weights run/best.h5
-says out "371 tensors"
+says out "run/best.h5: 371 tensors loaded"
+expect 2 $train -o w2 --new-head
+says err "--weights FILE"
 printf 'background\nshape\n' >two.txt
 expect 0 "$ATROUS" pack shapes -o two.h5 --classes two.txt --map 2=1,3=1,4=1
-expect 2 "$ATROUS" train two.h5 -o w2 --size 48x64 --max-steps 1 --weights run/best.h5
-says err "M01" "5 -> 2" "--new-head"
-expect 0 "$ATROUS" train two.h5 -o w2 --size 48x64 --max-steps 1 --weights run/best.h5 --new-head
-says out "369 tensors"
+two="$ATROUS train two.h5 --size 48x64 --max-steps 1 --weights"
+expect 2 $two run/best.h5 -o w2
+says err "M01" "5 -> 2" "2 tensors" "369 be loaded" "--new-head"
+expect 2 $two run/best.h5 -o w2 --new-head --backbone xception
+says err "M01" "mobilenetv2, 5 classes" "Asked: xception, 2 classes" "Backbone differs: refused."
+expect 0 $two run/best.h5 -o w2 --new-head
+says out "369 tensors loaded, 2 start fresh (first: cls_conv.weight), 2 of the file not used"
+expect 0 $two run/best.h5 -o w3 --backbone-only
+says out "306 tensors loaded, 65 start fresh (first: aspp"
+expect 0 "$ATROUS" export run/best.h5 -o best.safetensors
+expect 0 $two best.safetensors -o w4 --new-head
+says out "369 tensors loaded"
+losses w2 >losses.2
+losses w4 >losses.4
+cmp -s losses.2 losses.4 || fail "weights of .h5 and .safetensors start different runs"
