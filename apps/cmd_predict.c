@@ -1,4 +1,4 @@
-/* atrous predict: label maps of pictures. */
+/* atrous predict: label maps of pictures and video. */
 #include <string.h>
 
 #include "apps/cli.h"
@@ -47,7 +47,7 @@ done:
 }
 
 /* Back end, model, network. */
-static atr_status open_job(predict_job *job, const atr_options *parsed, predict_options *o)
+static atr_status open_job(predict_job *job, const atr_options *parsed, predict_options *o, bool video)
 {
     atr_status status = ATR_OK;
     atr_session *session = &job->session;
@@ -68,7 +68,7 @@ static atr_status open_job(predict_job *job, const atr_options *parsed, predict_
                                  height, width, &job->segmenter));
     ATR_TRY(atr_segmenter_set_views(job->segmenter, &views));
     job->counts = o->count || o->json || o->csv != NULL;
-    ATR_TRY(atr_tally_open(&job->tally, &session->info, o->count || o->json, o->csv));
+    ATR_TRY(atr_tally_open(&job->tally, &session->info, (o->count && !video) || o->json, o->csv));
 done:
     return status;
 }
@@ -80,28 +80,52 @@ static void close_job(predict_job *job)
     atr_session_close(&job->session);
 }
 
-static atr_status predict(const atr_options *parsed, predict_options *o, predict_result *result)
+/* Pictures, or --fps on the first of them. */
+static atr_status run_pictures(predict_job *job, const atr_options *parsed, predict_options *o,
+                               predict_result *result)
 {
     atr_status status = ATR_OK;
-    predict_job job = {.options = o, .model = atr_options_positional(parsed, 0)};
     atr_inputs inputs = {0, NULL, NULL};
     const int64_t arguments = atr_options_positional_count(parsed);
     const char **names = NULL;
 
-    ATR_TRY(predict_check_options(parsed, o));
     ATR_TRY(ATR_NEW(arguments, &names));
     for (int64_t i = 1; i < arguments; i++)
         names[i - 1] = atr_options_positional(parsed, i);
     ATR_TRY(atr_inputs_collect(names, arguments - 1, &(atr_inputs_rules){o->recursive, o->out}, &inputs));
-    ATR_TRY(open_job(&job, parsed, o));
+    ATR_TRY(open_job(job, parsed, o, false));
     if (o->speed > 0)
-        ATR_TRY(predict_speed(&job, &inputs));
+        ATR_TRY(predict_speed(job, &inputs));
     else
-        ATR_TRY(predict_pictures(&job, &inputs, result));
+        ATR_TRY(predict_pictures(job, &inputs, result));
 done:
-    close_job(&job);
     atr_free(names);
     atr_inputs_free(&inputs);
+    return status;
+}
+
+static atr_status predict(const atr_options *parsed, predict_options *o, predict_result *result,
+                          bool *stopped)
+{
+    atr_status status = ATR_OK;
+    predict_job job = {.options = o, .model = atr_options_positional(parsed, 0)};
+    const int64_t arguments = atr_options_positional_count(parsed);
+    bool video = false;
+
+    for (int64_t i = 1; i < arguments; i++)
+        video = video || predict_is_video(o, atr_options_positional(parsed, i));
+    if (video && arguments > 2)
+        return atr_fail(ATR_ERR_USAGE, "a video is segmented alone: one input, not %lld",
+                        (long long)arguments - 1);
+    ATR_TRY(predict_check_options(parsed, o, video));
+    if (video) {
+        ATR_TRY(open_job(&job, parsed, o, true));
+        ATR_TRY(predict_video(&job, atr_options_positional(parsed, 1), result, stopped));
+    } else {
+        ATR_TRY(run_pictures(&job, parsed, o, result));
+    }
+done:
+    close_job(&job);
     return status;
 }
 
@@ -112,11 +136,14 @@ int atr_cmd_predict(int argc, char **argv)
     predict_options chosen;
     predict_result result = {0, 0};
     int exit_code = ATR_EXIT_DONE;
+    bool stopped = false;
 
     ATR_TRY(atr_options_create(
         "atrous predict", "MODEL.h5 INPUT... -o DIR [OPTION...]",
         "Segments pictures (files, folders of them, patterns): STEM.png holds class ids with a palette, at "
-        "the picture's own size. Goes on after a bad picture and then ends with code 3.",
+        "the picture's own size. Goes on after a bad picture and then ends with code 3. Or segments one "
+        "video: a "
+        "file or camera (by ffmpeg), or frames on a pipe: MODEL.h5 - -o -.",
         &options));
     ATR_TRY(atr_options_add(options, predict_rows, &chosen));
     ATR_TRY(atr_options_add(options, atr_session_rows, &chosen.session));
@@ -124,9 +151,11 @@ int atr_cmd_predict(int argc, char **argv)
         goto done;
     atr_cli_log();
     ATR_TRY(atr_cli_positional(options, 2, -1));
-    ATR_TRY(predict(options, &chosen, &result));
+    ATR_TRY(predict(options, &chosen, &result, &stopped));
     if (result.failed > 0)
         exit_code = result.done > 0 ? ATR_EXIT_PARTLY : ATR_EXIT_FAILED;
+    else if (stopped)
+        exit_code = ATR_EXIT_STOPPED;
 done:
     if (status != ATR_OK) {
         atr_cli_error("predict", atr_status_message());

@@ -6,17 +6,19 @@
 #include "core/mem.h"
 
 /* The pictures that a command line names: files as they are, folders by the picture files in them (by suffix, sorted by name,
- * hidden ones left out), patterns such as "shots/*.png" by what they match (for names that the shell did not expand). */
+ * hidden ones left out), patterns such as "shot-*.png" by what they match (for names that the shell did not expand). */
 typedef struct atr_inputs {
     int64_t count;
     char **paths; /* owned */
-    char **stems; /* what outputs are called: the name without suffix and without folder, but for folders below the named one
+    char **
+        stems; /* what outputs are called: the name without suffix and without folder, but for folders below the named one
                      ("day/cam1/0001"); owned */
 } atr_inputs;
 
 typedef struct atr_inputs_rules {
-    bool recursive;   /* also the folders in a named folder; links to folders are not followed */
-    const char *skip; /* a folder that is left out, as a rule the one for the results; may be NULL or not exist */
+    bool recursive; /* also the folders in a named folder; links to folders are not followed */
+    const char
+        *skip; /* a folder that is left out, as a rule the one for the results; may be NULL or not exist */
 } atr_inputs_rules;
 
 /* ATR_ERR_NOT_FOUND names the argument that is neither file nor folder, the pattern that matches nothing, or the folder without

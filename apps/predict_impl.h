@@ -8,7 +8,12 @@
 
 /* Inside `atrous predict`: its options, what it makes of a picture, and its three ways to run: pictures, video, speed. */
 
-typedef enum predict_map { PREDICT_MAP_NONE, PREDICT_MAP_PNG8, PREDICT_MAP_PNG16, PREDICT_MAP_NPY } predict_map;
+typedef enum predict_map {
+    PREDICT_MAP_NONE,
+    PREDICT_MAP_PNG8,
+    PREDICT_MAP_PNG16,
+    PREDICT_MAP_NPY
+} predict_map;
 
 typedef enum predict_show {
     PREDICT_SHOW_OVERLAY,
@@ -33,12 +38,22 @@ typedef struct predict_options {
     int mirror; /* atr_mirror */
     atr_list scales;
     int64_t speed; /* repeats; 0: no speed test */
+    bool video;
+    const char *raw, *input_format;
+    int show; /* predict_show */
+    double frame_rate;
+    int64_t frames;
+    int matrix; /* atr_yuv_matrix */
+    atr_list encode;
 } predict_options;
 
 extern const atr_option predict_rows[];
 
-/* What is wrong between the options, before anything is opened. */
-atr_status predict_check_options(const atr_options *parsed, const predict_options *o);
+/* What is wrong between the options, before anything is opened; `video`: the input is video. */
+atr_status predict_check_options(const atr_options *parsed, const predict_options *o, bool video);
+
+/* Whether the options or the name of an input say that it is video. */
+bool predict_is_video(const predict_options *o, const char *input);
 
 /* Classes by number or name; `chosen` [256]. ATR_ERR_USAGE names the one that the model does not have. */
 atr_status predict_choose_classes(const atr_model_info *info, const char *option, const atr_list *list,
@@ -80,6 +95,8 @@ typedef struct predict_result {
 } predict_result;
 
 atr_status predict_pictures(predict_job *job, const atr_inputs *inputs, predict_result *result);
+/* Not one frame done is a failure; one that comes after others counts as failed in `result`. *stopped: the user asked for an end. */
+atr_status predict_video(predict_job *job, const char *input, predict_result *result, bool *stopped);
 atr_status predict_speed(predict_job *job, const atr_inputs *inputs);
 
 #endif

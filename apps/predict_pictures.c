@@ -109,8 +109,8 @@ static atr_status write_picture(void *user, atr_piece *piece)
         status = ATR_OK;
     }
     if (piece->status == ATR_OK && job->counts)
-        ATR_TRY(atr_tally_add(&job->tally, path, piece->result.ids, piece->picture.width,
-                              piece->picture.height));
+        ATR_TRY(
+            atr_tally_add(&job->tally, path, piece->result.ids, piece->picture.width, piece->picture.height));
     if (piece->status != ATR_OK) {
         p->faults[p->failed++] = (fault){piece->index, piece->message};
         piece->message = NULL;
@@ -166,7 +166,8 @@ static atr_status print_results(const pictures *p, double seconds)
         fputs(table.bytes, stdout);
     }
     fprintf(csv_only ? stderr : stdout, "%lld of %lld pictures done in %.2f s (%.1f a second)%s%s\n", done,
-            count, seconds, (double)count / seconds, o->out != NULL ? ": " : "", o->out != NULL ? o->out : "");
+            count, seconds, (double)count / seconds, o->out != NULL ? ": " : "",
+            o->out != NULL ? o->out : "");
 done:
     atr_free(table.bytes);
     return status;

@@ -12,8 +12,7 @@ void atr_render_overlay(const uint8_t *picture, const uint8_t *ids, int64_t pixe
         dimmed[i] = (1 - alpha) * i;
     for (int64_t p = 0; p < pixels; p++)
         for (int c = 0; c < 3; c++)
-            out[3 * p + c] =
-                (uint8_t)(dimmed[picture[3 * p + c]] + alpha * palette[ids[p]][c] + 0.5);
+            out[3 * p + c] = (uint8_t)(dimmed[picture[3 * p + c]] + alpha * palette[ids[p]][c] + 0.5);
 }
 
 void atr_render_colour(const uint8_t *ids, int64_t pixels, const uint8_t palette[256][3], uint8_t *out)

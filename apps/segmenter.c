@@ -256,10 +256,10 @@ static atr_status check_pictures(const atr_segmenter *s, const atr_image *const 
             return atr_fail(ATR_ERR_SHAPE, "the picture has %lld channels, the model wants %lld",
                             (long long)p->channels, (long long)s->info->channels);
         if (s->fit == ATR_RUN_NONE && (p->height != pictures[0]->height || p->width != pictures[0]->width))
-            return atr_fail(
-                ATR_ERR_SHAPE, "pictures of %lldx%lld and %lldx%lld cannot share a pass at their own size",
-                (long long)pictures[0]->width, (long long)pictures[0]->height, (long long)p->width,
-                (long long)p->height);
+            return atr_fail(ATR_ERR_SHAPE,
+                            "pictures of %lldx%lld and %lldx%lld cannot share a pass at their own size",
+                            (long long)pictures[0]->width, (long long)pictures[0]->height,
+                            (long long)p->width, (long long)p->height);
     }
     return ATR_OK;
 }

@@ -58,7 +58,8 @@ typedef struct atr_segmentation {
     uint8_t *ids;         /* [height,width] class ids */
     float *probabilities; /* [classes,height,width] */
     float *confidence;    /* [height,width] probability of ids */
-    float *logits;        /* [classes,H,W] before softmax, at the network's output size (atr_segmenter_logits_size) */
+    float
+        *logits; /* [classes,H,W] before softmax, at the network's output size (atr_segmenter_logits_size) */
 } atr_segmentation;
 
 /* Runs one picture (RGB u8, as many channels as the model wants: ATR_ERR_SHAPE otherwise). Notices changed parameters. */

@@ -99,7 +99,8 @@ done:
     return status;
 }
 
-atr_status atr_tally_add(atr_tally *tally, const char *name, const uint8_t *ids, int64_t width, int64_t height)
+atr_status atr_tally_add(atr_tally *tally, const char *name, const uint8_t *ids, int64_t width,
+                         int64_t height)
 {
     atr_status status = ATR_OK;
     int64_t pixels[256] = {0};

@@ -26,7 +26,8 @@ typedef struct atr_tally {
 atr_status atr_tally_open(atr_tally *tally, const atr_model_info *info, bool by_picture, const char *csv);
 
 /* Counts one picture: ids [height,width] u8, all below the number of classes. */
-atr_status atr_tally_add(atr_tally *tally, const char *name, const uint8_t *ids, int64_t width, int64_t height);
+atr_status atr_tally_add(atr_tally *tally, const char *name, const uint8_t *ids, int64_t width,
+                         int64_t height);
 
 /* Writes the total as CSV rows of no picture and puts the file in its place. */
 atr_status atr_tally_finish_csv(atr_tally *tally);
