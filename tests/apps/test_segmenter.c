@@ -74,7 +74,7 @@ static void subject_free(subject *s)
 static void run(atr_segmenter *segmenter, subject *s)
 {
     must(atr_segmenter_run(segmenter, &s->image,
-                           &(atr_segmentation){s->ids, s->probabilities, s->confidence}));
+                           &(atr_segmentation){s->ids, s->probabilities, s->confidence, NULL}));
 }
 
 static void ids_probabilities_and_confidence_belong_together(void **state)
