@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -9,9 +10,28 @@
 
 #include "io/path.h"
 
+/* An input's file or a folder, whatever path leads to it. */
+typedef struct identity {
+    dev_t device;
+    ino_t number;
+} identity;
+
+static bool identify(const char *path, identity *out)
+{
+    struct stat info;
+
+    if (stat(path, &info) != 0)
+        return false;
+    *out = (identity){info.st_dev, info.st_ino};
+    return true;
+}
+
 typedef struct growing {
     atr_inputs inputs;
     int64_t room;
+    const atr_inputs_rules *rules;
+    identity skipped;
+    bool skips; /* `skipped` is a folder that is there */
 } growing;
 
 static bool has_picture_suffix(const char *name)
@@ -25,7 +45,8 @@ static bool has_picture_suffix(const char *name)
     return false;
 }
 
-static atr_status add(growing *g, const char *path)
+/* `below`: the folders between the named folder and the file, "" or "day/cam1/". */
+static atr_status add(growing *g, const char *path, const char *below)
 {
     atr_status status = ATR_OK;
     atr_inputs *in = &g->inputs;
@@ -38,56 +59,106 @@ static atr_status add(growing *g, const char *path)
     }
     ATR_TRY(atr_strdup(path, &in->paths[in->count]));
     const int64_t at = in->count++;
-    ATR_TRY(atr_strdup(atr_path_base(path), &in->stems[at]));
-    char *dot = strrchr(in->stems[at], '.');
-    if (dot != NULL && dot != in->stems[at])
+    ATR_TRY(atr_format(&in->stems[at], "%s%s", below, atr_path_base(path)));
+    char *base = in->stems[at] + strlen(below), *dot = strrchr(base, '.');
+    if (dot != NULL && dot != base)
         *dot = '\0';
 done:
     return status;
 }
 
-static atr_status add_folder(growing *g, const char *folder)
+static atr_status add_folder(growing *g, const char *folder, const char *below);
+
+/* One entry of a folder: a picture, a folder below, or nothing of ours. */
+static atr_status add_entry(growing *g, const char *folder, const char *name, const char *below)
+{
+    atr_status status = ATR_OK;
+    char *path = NULL, *deeper = NULL;
+    struct stat info;
+    identity own;
+
+    ATR_TRY(atr_path_join(folder, name, &path));
+    if (has_picture_suffix(name) && !atr_path_is_folder(path)) {
+        ATR_TRY(add(g, path, below));
+    } else if (g->rules->recursive && lstat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
+        own = (identity){info.st_dev, info.st_ino};
+        if (g->skips && own.device == g->skipped.device && own.number == g->skipped.number)
+            goto done;
+        ATR_TRY(atr_format(&deeper, "%s%s/", below, name));
+        ATR_TRY(add_folder(g, path, deeper));
+    }
+done:
+    atr_free(path);
+    atr_free(deeper);
+    return status;
+}
+
+static atr_status add_folder(growing *g, const char *folder, const char *below)
 {
     atr_status status = ATR_OK;
     struct dirent **entries = NULL;
-    const int64_t before = g->inputs.count;
     const int count = scandir(folder, &entries, NULL, alphasort);
 
     if (count < 0)
         return atr_fail(ATR_ERR_IO, "cannot read the folder %s: %s", folder, strerror(errno));
-    for (int i = 0; i < count && status == ATR_OK; i++) {
-        char *path = NULL;
-        if (entries[i]->d_name[0] == '.' || !has_picture_suffix(entries[i]->d_name))
-            continue;
-        status = atr_path_join(folder, entries[i]->d_name, &path);
-        if (status == ATR_OK && !atr_path_is_folder(path))
-            status = add(g, path);
-        atr_free(path);
-    }
-    if (status == ATR_OK && g->inputs.count == before)
-        status =
-            atr_fail(ATR_ERR_NOT_FOUND, "the folder %s holds no pictures (*.jpg, *.jpeg, *.png)", folder);
+    for (int i = 0; i < count && status == ATR_OK; i++)
+        if (entries[i]->d_name[0] != '.')
+            status = add_entry(g, folder, entries[i]->d_name, below);
     for (int i = 0; i < count; i++)
         free(entries[i]);
     free(entries);
     return status;
 }
 
-atr_status atr_inputs_collect(const char *const *arguments, int64_t count, atr_inputs *out)
+/* A file, or the pictures of a folder. */
+static atr_status add_path(growing *g, const char *path)
 {
     atr_status status = ATR_OK;
-    growing g = {{0, NULL, NULL}, 0};
+    const int64_t before = g->inputs.count;
+
+    if (!atr_path_is_folder(path))
+        return add(g, path, "");
+    ATR_TRY(add_folder(g, path, ""));
+    if (g->inputs.count == before)
+        status = atr_fail(ATR_ERR_NOT_FOUND, "the folder %s holds no pictures (*.jpg, *.jpeg, *.png)%s", path,
+                          g->rules->recursive ? "" : "; --recursive looks into the folders in it");
+done:
+    return status;
+}
+
+/* What a pattern matches, sorted by name. */
+static atr_status add_pattern(growing *g, const char *pattern)
+{
+    atr_status status = ATR_OK;
+    glob_t found = {0};
+    const int code = glob(pattern, GLOB_ERR, NULL, &found);
+
+    if (code == GLOB_NOMATCH)
+        status = atr_fail(ATR_ERR_NOT_FOUND, "nothing matches the pattern %s", pattern);
+    else if (code != 0)
+        status = atr_fail(ATR_ERR_IO, "cannot look for %s: %s", pattern,
+                          code == GLOB_NOSPACE ? "no memory" : strerror(errno));
+    for (size_t i = 0; status == ATR_OK && i < found.gl_pathc; i++)
+        status = add_path(g, found.gl_pathv[i]);
+    globfree(&found);
+    return status;
+}
+
+atr_status atr_inputs_collect(const char *const *arguments, int64_t count, const atr_inputs_rules *rules,
+                              atr_inputs *out)
+{
+    atr_status status = ATR_OK;
+    growing g = {.rules = rules};
 
     *out = g.inputs;
+    g.skips = rules->skip != NULL && identify(rules->skip, &g.skipped);
     for (int64_t i = 0; i < count; i++) {
-        if (!atr_path_exists(arguments[i])) {
-            status = atr_fail(ATR_ERR_NOT_FOUND, "there is no file or folder %s", arguments[i]);
-            goto done;
-        }
-        if (atr_path_is_folder(arguments[i]))
-            ATR_TRY(add_folder(&g, arguments[i]));
+        if (atr_path_exists(arguments[i])) /* a file may be called "a[1].png" */
+            ATR_TRY(add_path(&g, arguments[i]));
+        else if (strpbrk(arguments[i], "*?[") != NULL)
+            ATR_TRY(add_pattern(&g, arguments[i]));
         else
-            ATR_TRY(add(&g, arguments[i]));
+            ATR_TRY(atr_fail(ATR_ERR_NOT_FOUND, "there is no file or folder %s", arguments[i]));
     }
     *out = g.inputs;
     g.inputs = (atr_inputs){0, NULL, NULL};
@@ -107,12 +178,6 @@ void atr_inputs_free(atr_inputs *inputs)
     *inputs = (atr_inputs){0, NULL, NULL};
 }
 
-/* An input's file, whatever path leads to it. */
-typedef struct identity {
-    dev_t device;
-    ino_t number;
-} identity;
-
 static int by_identity(const void *a, const void *b)
 {
     const identity *x = a, *y = b;
@@ -125,16 +190,6 @@ static int by_identity(const void *a, const void *b)
 static int by_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static bool identify(const char *path, identity *out)
-{
-    struct stat info;
-
-    if (stat(path, &info) != 0)
-        return false;
-    *out = (identity){info.st_dev, info.st_ino};
-    return true;
 }
 
 static atr_status name_outputs(const atr_inputs *inputs, const char *folder, const char *const *suffixes,

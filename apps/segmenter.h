@@ -30,19 +30,49 @@ atr_status atr_segmenter_create(const atr_model_info *info, const atr_graph *gra
                                 atr_segmenter **out);
 void atr_segmenter_destroy(atr_segmenter *segmenter);
 
+/* Test-time augmentation: the network sees each picture in several views, each at a scale of the network's size and as it is
+ * or mirrored; the class scores before softmax are turned back, brought to the size of the plain view, and averaged. */
+typedef enum atr_mirror {
+    ATR_MIRROR_NONE,
+    ATR_MIRROR_FLIP, /* also left to right */
+    ATR_MIRROR_ALL   /* also left to right, upside down, and both: for pictures taken from above */
+} atr_mirror;
+
+/* "none", "flip", "flip-all", NULL: for options. */
+extern const char *const atr_mirror_names[];
+
+enum { ATR_SCALES_MAX = 16 };
+
+typedef struct atr_views {
+    atr_mirror mirror;
+    int scale_count;               /* 0: one view at scale 1 */
+    double scales[ATR_SCALES_MAX]; /* of the network's height and width, which are rounded to whole pixels */
+} atr_views;
+
+/* Sets the views of all following pictures; copied. One view at scale 1, unmirrored, is the plain run bit for bit.
+ * ATR_ERR_USAGE for a scale outside of 1/16..16 or too many of them. */
+atr_status atr_segmenter_set_views(atr_segmenter *segmenter, const atr_views *views);
+
 /* What is wanted of a picture of height x width; any may be NULL. */
 typedef struct atr_segmentation {
     uint8_t *ids;         /* [height,width] class ids */
     float *probabilities; /* [classes,height,width] */
     float *confidence;    /* [height,width] probability of ids */
+    float
+        *logits; /* [classes,H,W] before softmax, at the network's output size (atr_segmenter_logits_size) */
 } atr_segmentation;
 
 /* Runs one picture (RGB u8, as many channels as the model wants: ATR_ERR_SHAPE otherwise). Notices changed parameters. */
 atr_status atr_segmenter_run(atr_segmenter *segmenter, const atr_image *picture,
                              const atr_segmentation *wanted);
 
-/* Size of the network's output for the last picture, and its logits [classes,height,width] f32 before softmax. */
-void atr_segmenter_logits_size(const atr_segmenter *segmenter, int64_t *height, int64_t *width);
-atr_status atr_segmenter_logits(atr_segmenter *segmenter, float *out);
+/* Runs pictures [count] together, one forward pass for all. With ATR_RUN_NONE they must be of one size (ATR_ERR_SHAPE). Each gets
+ * what it would have got alone, bit for bit. */
+atr_status atr_segmenter_run_batch(atr_segmenter *segmenter, const atr_image *const *pictures,
+                                   const atr_segmentation *wanted, int64_t count);
+
+/* Size of the network's output, H x W, for this picture. */
+void atr_segmenter_logits_size(const atr_segmenter *segmenter, const atr_image *picture, int64_t *height,
+                               int64_t *width);
 
 #endif

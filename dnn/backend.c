@@ -104,6 +104,22 @@ void atr_backend_enter(const atr_backend *backend)
     omp_set_num_threads(backend->threads);
 }
 
+atr_status atr_backend_segment(atr_backend *backend, const atr_segment_args *wanted)
+{
+    atr_status status = ATR_OK;
+    const atr_backend_table *table = backend->table->host ? backend->table : &atr_backend_ref;
+    atr_segment_args args = *wanted;
+    void *scratch = NULL;
+
+    atr_backend_enter(backend);
+    ATR_TRY(atr_alloc((int64_t)table->segment_scratch(&args), 1, &scratch));
+    args.scratch = scratch;
+    ATR_TRY(table->segment(backend, &args));
+done:
+    atr_free(scratch);
+    return status;
+}
+
 const atr_allocator *atr_backend_allocator(const atr_backend *backend)
 {
     return backend->table->allocator != NULL ? backend->table->allocator(backend->engine)

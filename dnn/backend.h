@@ -123,6 +123,10 @@ const char *atr_backend_names(void);
 /* Makes this thread's OpenMP teams `threads` wide: first thing in every entry into a back end. */
 void atr_backend_enter(const atr_backend *backend);
 
+/* Label map of logits in host memory that no plan owns (an average over several runs): `args` is complete but for scratch. On a
+ * device `ref` makes it. */
+atr_status atr_backend_segment(atr_backend *backend, const atr_segment_args *args);
+
 /* The allocator for parameters and activations of this back end. */
 const atr_allocator *atr_backend_allocator(const atr_backend *backend);
 

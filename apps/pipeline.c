@@ -1,0 +1,371 @@
+#include "apps/pipeline.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "core/threads.h"
+
+/* ---- queues ------------------------------------------------------------------------------------------------------------- */
+
+/* Pieces from one thread to another; with room for all there are, so that only taking waits. What bounds memory is that a piece
+ * comes back to the reader only when it was written. */
+typedef struct queue {
+    pthread_mutex_t lock;
+    pthread_cond_t filled;
+    atr_piece **pieces; /* ring of `room` */
+    int64_t room, first, count;
+    bool finished; /* nothing more will come: what is there may still be taken */
+    bool aborted;  /* nothing may be taken any more */
+} queue;
+
+static atr_status queue_open(queue *q, int64_t room)
+{
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_cond_init(&q->filled, NULL);
+    q->room = room;
+    return ATR_NEW(room, &q->pieces);
+}
+
+static void queue_close(queue *q)
+{
+    if (q->room == 0)
+        return;
+    atr_free(q->pieces);
+    pthread_cond_destroy(&q->filled);
+    pthread_mutex_destroy(&q->lock);
+}
+
+static void queue_put(queue *q, atr_piece *piece)
+{
+    pthread_mutex_lock(&q->lock);
+    q->pieces[(q->first + q->count++) % q->room] = piece;
+    pthread_cond_signal(&q->filled);
+    pthread_mutex_unlock(&q->lock);
+}
+
+/* Waits for a piece; NULL when there will be none. */
+static atr_piece *queue_take(queue *q)
+{
+    atr_piece *piece = NULL;
+
+    pthread_mutex_lock(&q->lock);
+    while (q->count == 0 && !q->finished && !q->aborted)
+        pthread_cond_wait(&q->filled, &q->lock);
+    if (q->count > 0 && !q->aborted) {
+        piece = q->pieces[q->first];
+        q->first = (q->first + 1) % q->room;
+        q->count--;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return piece;
+}
+
+static void queue_end(queue *q, bool abort)
+{
+    pthread_mutex_lock(&q->lock);
+    q->finished = true;
+    q->aborted = q->aborted || abort;
+    pthread_cond_broadcast(&q->filled);
+    pthread_mutex_unlock(&q->lock);
+}
+
+/* ---- pieces ------------------------------------------------------------------------------------------------------------- */
+
+void atr_piece_fail(atr_piece *piece, atr_status status)
+{
+    piece->status = status;
+    atr_free(piece->message);
+    piece->message = NULL;
+    (void)atr_strdup(atr_status_message(), &piece->message);
+}
+
+atr_status atr_piece_reserve(atr_piece *piece, int64_t width, int64_t height)
+{
+    atr_status status = ATR_OK;
+    atr_image *p = &piece->picture;
+
+    if (p->pixels == NULL || p->width * p->height != width * height) {
+        atr_image_free(p);
+        ATR_TRY(ATR_NEW(width * height * 3, &p->pixels));
+    }
+    *p = (atr_image){width, height, 3, p->pixels};
+done:
+    return status;
+}
+
+static atr_status reserve(int64_t wanted, size_t element, int64_t *room, void **buffer)
+{
+    atr_status status = ATR_OK;
+
+    if (wanted <= *room)
+        return ATR_OK;
+    atr_free(*buffer);
+    *buffer = NULL;
+    *room = 0;
+    ATR_TRY(atr_alloc(wanted, element, buffer));
+    *room = wanted;
+done:
+    return status;
+}
+
+/* Buffers for what is wanted of the piece's picture. */
+static atr_status reserve_result(const atr_pipeline *p, atr_piece *piece)
+{
+    atr_status status = ATR_OK;
+    atr_segmentation *r = &piece->result;
+    const int64_t pixels = piece->picture.width * piece->picture.height;
+    int64_t height = 0, width = 0;
+
+    ATR_TRY(reserve(pixels, 1, &piece->room[0], (void **)&r->ids));
+    if (p->probabilities)
+        ATR_TRY(reserve(p->classes * pixels, sizeof(float), &piece->room[1], (void **)&r->probabilities));
+    if (p->confidence)
+        ATR_TRY(reserve(pixels, sizeof(float), &piece->room[2], (void **)&r->confidence));
+    atr_segmenter_logits_size(p->segmenter, &piece->picture, &height, &width);
+    if (p->logits)
+        ATR_TRY(reserve(p->classes * height * width, sizeof(float), &piece->room[3], (void **)&r->logits));
+done:
+    return status;
+}
+
+static void free_piece(atr_piece *piece)
+{
+    atr_image_free(&piece->picture);
+    atr_free(piece->result.ids);
+    atr_free(piece->result.probabilities);
+    atr_free(piece->result.confidence);
+    atr_free(piece->result.logits);
+    atr_free(piece->message);
+}
+
+/* ---- stages ------------------------------------------------------------------------------------------------------------- */
+
+/* What ended a stage. */
+typedef struct ending {
+    atr_status status;
+    char *message;
+} ending;
+
+typedef struct run {
+    const atr_pipeline *pipeline;
+    atr_piece *pieces;
+    int64_t piece_count;
+    queue idle, fresh, done; /* to the reader, to the network, to the writer */
+    atomic_bool stop;
+    pthread_t reader, writer;
+    bool reading, writing; /* the threads were started */
+    ending read_end, write_end;
+    atr_piece *held; /* taken, but for the next pass */
+    /* One pass, all [batch]: */
+    atr_piece **pass;
+    const atr_image **pictures;
+    atr_segmentation *wanted;
+} run;
+
+static void end_with(ending *end, atr_status status)
+{
+    end->status = status;
+    if (status != ATR_OK)
+        (void)atr_strdup(atr_status_message(), &end->message);
+}
+
+static void stop_all(run *r)
+{
+    atomic_store(&r->stop, true);
+    queue_end(&r->idle, true);
+    queue_end(&r->fresh, true);
+    queue_end(&r->done, true);
+}
+
+/* Reading and writing take the CPU time that the network's threads leave, on all CPUs of the process: a thread inherits the one
+ * place that OpenMP may have tied its maker to. */
+static void step_back(void)
+{
+    const int calm = 10;
+    const atr_cpu_mask mask = atr_cpu_mask_get();
+
+    if (setpriority(PRIO_PROCESS, (id_t)gettid(), calm) != 0 ||
+        sched_setaffinity(0, sizeof mask.words, (const cpu_set_t *)mask.words) != 0)
+        errno = 0; /* it works as well, only not as smoothly */
+}
+
+static void *read_all(void *argument)
+{
+    run *r = argument;
+    const atr_pipeline *p = r->pipeline;
+    atr_status status = ATR_OK;
+    int64_t index = 0;
+
+    step_back();
+    for (atr_piece *piece = NULL; (piece = queue_take(&r->idle)) != NULL;) {
+        bool end = false;
+        piece->index = index++;
+        piece->status = ATR_OK;
+        status = p->read(p->user, &r->stop, piece, &end);
+        if (status != ATR_OK || end)
+            break;
+        queue_put(&r->fresh, piece);
+    }
+    end_with(&r->read_end, status);
+    queue_end(&r->fresh, false);
+    return NULL;
+}
+
+static void *write_all(void *argument)
+{
+    run *r = argument;
+    const atr_pipeline *p = r->pipeline;
+    atr_status status = ATR_OK;
+
+    step_back();
+    for (atr_piece *piece = NULL; (piece = queue_take(&r->done)) != NULL;) {
+        status = p->write(p->user, piece);
+        if (status != ATR_OK)
+            break;
+        queue_put(&r->idle, piece);
+    }
+    end_with(&r->write_end, status);
+    if (status != ATR_OK)
+        stop_all(r);
+    return NULL;
+}
+
+/* The next pieces for one pass, in order: bad ones are carried along, a picture of another size waits for the next pass. */
+static int64_t collect(run *r)
+{
+    const atr_pipeline *p = r->pipeline;
+    const atr_image *first = NULL;
+    int64_t count = 0;
+
+    while (count < p->batch) {
+        atr_piece *piece = r->held != NULL ? r->held : queue_take(&r->fresh);
+        r->held = NULL;
+        if (piece == NULL)
+            break;
+        const bool good = piece->status == ATR_OK;
+        if (good && p->same_size && first != NULL &&
+            (piece->picture.width != first->width || piece->picture.height != first->height)) {
+            r->held = piece;
+            break;
+        }
+        if (good && first == NULL)
+            first = &piece->picture;
+        r->pass[count++] = piece;
+    }
+    return count;
+}
+
+/* One pass over the good ones of `count` pieces. Where it fails each goes alone, so that one picture does not spoil others. */
+static void run_pass(run *r, int64_t count)
+{
+    const atr_pipeline *p = r->pipeline;
+    atr_status status = ATR_OK;
+    int64_t good = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        atr_piece *piece = r->pass[i];
+        if (piece->status != ATR_OK)
+            continue;
+        status = reserve_result(p, piece);
+        if (status != ATR_OK) {
+            atr_piece_fail(piece, status);
+            continue;
+        }
+        r->pictures[good] = &piece->picture;
+        r->wanted[good++] = piece->result;
+    }
+    status = atr_segmenter_run_batch(p->segmenter, r->pictures, r->wanted, good);
+    for (int64_t i = 0; status != ATR_OK && i < count; i++) {
+        atr_piece *piece = r->pass[i];
+        if (piece->status != ATR_OK)
+            continue;
+        const atr_status alone = atr_segmenter_run(p->segmenter, &piece->picture, &piece->result);
+        if (alone != ATR_OK)
+            atr_piece_fail(piece, alone);
+    }
+}
+
+static void compute_all(run *r)
+{
+    for (int64_t count = 0; (count = collect(r)) > 0;) {
+        run_pass(r, count);
+        for (int64_t i = 0; i < count; i++)
+            queue_put(&r->done, r->pass[i]);
+    }
+    queue_end(&r->done, false);
+}
+
+/* ---- the whole ---------------------------------------------------------------------------------------------------------- */
+
+/* One pass being read, one in the network, one being written. */
+static atr_status open_run(run *r)
+{
+    atr_status status = ATR_OK;
+    const int64_t batch = r->pipeline->batch;
+
+    r->piece_count = 3 * batch + 1;
+    ATR_TRY(ATR_NEW(r->piece_count, &r->pieces));
+    ATR_TRY(ATR_NEW(batch, &r->pass));
+    ATR_TRY(ATR_NEW(batch, &r->pictures));
+    ATR_TRY(ATR_NEW(batch, &r->wanted));
+    ATR_TRY(queue_open(&r->idle, r->piece_count));
+    ATR_TRY(queue_open(&r->fresh, r->piece_count));
+    ATR_TRY(queue_open(&r->done, r->piece_count));
+    for (int64_t i = 0; i < r->piece_count; i++)
+        queue_put(&r->idle, &r->pieces[i]);
+    r->reading = pthread_create(&r->reader, NULL, read_all, r) == 0;
+    r->writing = r->reading && pthread_create(&r->writer, NULL, write_all, r) == 0;
+    if (!r->writing)
+        status = atr_fail(ATR_ERR_MEMORY, "cannot start a thread");
+done:
+    return status;
+}
+
+static void close_run(run *r)
+{
+    queue_close(&r->idle);
+    queue_close(&r->fresh);
+    queue_close(&r->done);
+    for (int64_t i = 0; r->pieces != NULL && i < r->piece_count; i++)
+        free_piece(&r->pieces[i]);
+    atr_free(r->pieces);
+    atr_free(r->pass);
+    atr_free(r->pictures);
+    atr_free(r->wanted);
+    atr_free(r->read_end.message);
+    atr_free(r->write_end.message);
+}
+
+static atr_status fail_again(const ending *end)
+{
+    return end->status == ATR_OK ? ATR_OK
+                                 : atr_fail(end->status, "%s", end->message != NULL ? end->message : "");
+}
+
+atr_status atr_pipeline_run(const atr_pipeline *pipeline)
+{
+    atr_status status = ATR_OK;
+    run r = {.pipeline = pipeline};
+
+    atomic_init(&r.stop, false);
+    status = open_run(&r);
+    if (status == ATR_OK)
+        compute_all(&r);
+    else if (r.reading)
+        stop_all(&r);
+    if (r.writing)
+        pthread_join(r.writer, NULL);
+    if (r.writing) /* nothing is written any more: the reader need not wait for what nobody wants */
+        atomic_store(&r.stop, true);
+    if (r.reading)
+        pthread_join(r.reader, NULL);
+    ATR_TRY(status);
+    ATR_TRY(fail_again(&r.write_end));
+    ATR_TRY(fail_again(&r.read_end));
+done:
+    close_run(&r);
+    return status;
+}
