@@ -168,30 +168,52 @@ done:
     return status;
 }
 
-/* "7=2" or "7=ignore". */
-static bool parse_pair(const char *text, atr_label_pair *pair)
-{
-    char left[32];
-    const char *equals = strchr(text, '=');
+/* What --map says: of stored values, "7=2" or "7=ignore", and of labels, "dog =dog". */
+typedef struct map_rules {
+    atr_label_pair *pairs;     /* [pair_count] */
+    atr_label_rename *renames; /* [rename_count] */
+    int64_t pair_count, rename_count;
+} map_rules;
 
-    if (equals == NULL || (size_t)(equals - text) >= sizeof left)
-        return false;
-    memcpy(left, text, (size_t)(equals - text));
-    left[equals - text] = '\0';
-    if (!atr_parse_int(left, &pair->from))
-        return false;
-    pair->to = ATR_IGNORE;
-    return strcmp(equals + 1, "ignore") == 0 || atr_parse_int(equals + 1, &pair->to);
+static void map_rules_free(map_rules *map)
+{
+    for (int64_t i = 0; i < map->rename_count; i++)
+        atr_free((char *)map->renames[i].from);
+    atr_free(map->pairs);
+    atr_free(map->renames);
 }
 
-static atr_status parse_map(const atr_list *list, atr_label_pair **pairs)
+static atr_status parse_map_item(const char *text, map_rules *map)
+{
+    const char *equals = strrchr(text, '=');
+    atr_label_pair pair = {.to = ATR_IGNORE};
+    atr_status status = ATR_OK;
+    char *from = NULL;
+
+    if (equals == NULL || equals == text || equals[1] == '\0')
+        return atr_fail(ATR_ERR_USAGE, "--map '%s': write VALUE=CLASS or VALUE=ignore", text);
+    ATR_TRY(atr_format(&from, "%.*s", (int)(equals - text), text));
+    if (atr_parse_int(from, &pair.from) &&
+        (strcmp(equals + 1, "ignore") == 0 || atr_parse_int(equals + 1, &pair.to))) {
+        map->pairs[map->pair_count++] = pair;
+    } else {
+        map->renames[map->rename_count++] = (atr_label_rename){from, equals + 1};
+        from = NULL;
+    }
+
+done:
+    atr_free(from);
+    return status;
+}
+
+static atr_status parse_map(const atr_list *list, map_rules *map)
 {
     atr_status status = ATR_OK;
 
-    ATR_TRY(ATR_NEW(list->count, pairs));
+    ATR_TRY(ATR_NEW(list->count, &map->pairs));
+    ATR_TRY(ATR_NEW(list->count, &map->renames));
     for (int64_t i = 0; i < list->count; i++)
-        if (!parse_pair(list->items[i], &(*pairs)[i]))
-            status = atr_fail(ATR_ERR_USAGE, "--map '%s': write VALUE=CLASS or VALUE=ignore", list->items[i]);
+        ATR_TRY(parse_map_item(list->items[i], map));
 
 done:
     return status;
@@ -236,7 +258,7 @@ static atr_status pack(const char *source, const pack_options *o, int threads, c
 {
     atr_status status = ATR_OK;
     int64_t *ignore = NULL;
-    atr_label_pair *map = NULL;
+    map_rules map = {0};
     atr_pack_result result;
 
     if (o->output == NULL || o->classes == NULL) {
@@ -250,7 +272,8 @@ static atr_status pack(const char *source, const pack_options *o, int threads, c
         .source = source,
         .output = o->output,
         .classes = o->classes,
-        .labels = {ignore, o->ignore.count, map, o->map.count, o->binary_255},
+        .labels = {ignore, o->ignore.count, map.pairs, map.pair_count, o->binary_255, map.renames,
+                   map.rename_count},
         .split = o->split,
         .group_regex = o->group_regex,
         .seed = (uint64_t)o->seed,
@@ -270,7 +293,7 @@ static atr_status pack(const char *source, const pack_options *o, int threads, c
         printf("%lld pictures are in no list and were left out\n", (long long)result.unlisted);
 
 done:
-    atr_free(map);
+    map_rules_free(&map);
     atr_free(ignore);
     return status;
 }

@@ -23,28 +23,50 @@ static atr_status check_config(const atr_pack_config *config)
 static atr_status find_samples(atr_pack_job *job)
 {
     const atr_pack_config *config = job->config;
-    atr_voc_config voc = {.source = config->source, .missing = config->missing};
     atr_status status = ATR_OK;
     atr_split_rule *rule = NULL;
 
     if (config->split != NULL)
         ATR_TRY(atr_split_rule_create(config->split, config->group_regex, config->seed, &rule));
-    voc.rule = rule;
-    ATR_TRY(atr_voc_scan(&voc, job->findings, &job->voc));
+    job->source_config = (atr_source_config){.folder = config->source,
+                                             .format = config->format,
+                                             .rule = rule,
+                                             .classes = &job->classes,
+                                             .rules = &config->labels,
+                                             .missing = config->missing,
+                                             .threads = config->threads,
+                                             .watch = job->watch};
+    ATR_TRY(atr_source_scan(&job->source_config, job->findings, &job->source));
 
 done:
+    job->source_config.rule = NULL; /* the samples carry their splits now */
     atr_split_rule_destroy(rule);
+    return status;
+}
+
+/* Stored values to ids: as the options say, or, where labels are names and the reader made ids of them, as they are. */
+static atr_status build_map(atr_pack_job *job)
+{
+    const atr_label_rules none = {0};
+    atr_status status = ATR_OK;
+
+    ATR_TRY(ATR_NEW(1, &job->map));
+    ATR_TRY(atr_label_map_build(&job->classes, job->source.format->named ? &none : &job->config->labels,
+                                job->map));
+
+done:
     return status;
 }
 
 /* Sets up the index: its arrays, classes and palette. */
 static atr_status prepare_index(atr_pack_job *job)
 {
+    const atr_exif_rule exif = job->config->exif;
     atr_status status = ATR_OK;
 
-    ATR_TRY(atr_dataset_index_create(job->voc.count, &job->index));
+    ATR_TRY(atr_dataset_index_create(job->source.count, &job->index));
     atr_palette_voc(job->index.palette);
-    job->index.apply_exif = job->config->exif == ATR_EXIF_APPLY;
+    job->index.apply_exif = exif == ATR_EXIF_APPLY || (exif == ATR_EXIF_ASK && job->source.format->turned);
 
 done:
     return status;
@@ -55,11 +77,11 @@ static atr_status refuse_errors(const atr_pack_job *job)
 {
     const int64_t errors = atr_findings_of_severity(job->findings, ATR_ERROR);
 
-    if (errors == 0 && job->voc.count > 0)
+    if (errors == 0 && job->source.count > 0)
         return ATR_OK;
     if (errors == 0)
         return atr_fail(ATR_ERR_DATA, "%s: no picture with a mask is left; nothing is written",
-                        job->voc.root);
+                        job->source.root);
     return atr_fail(ATR_ERR_DATA, "%lld finding%s must be repaired first; %s is not written",
                     (long long)errors, errors == 1 ? "" : "s", job->config->output);
 }
@@ -67,7 +89,7 @@ static atr_status refuse_errors(const atr_pack_job *job)
 static void summarise(const atr_pack_job *job, atr_pack_result *result)
 {
     result->samples = job->index.count;
-    result->unlisted = job->voc.unlisted;
+    result->unlisted = job->source.unlisted;
     for (int64_t i = 0; i < job->index.count; i++)
         for (int split = 0; split < ATR_SPLITS; split++)
             result->members[split] += job->index.splits[i] >> split & 1;
@@ -79,7 +101,7 @@ static void job_free(atr_pack_job *job)
         close(job->spool);
     job->index.classes = (atr_class_list){0}; /* borrowed from job->classes */
     atr_dataset_index_free(&job->index);
-    atr_voc_free(&job->voc);
+    atr_source_free(&job->source);
     atr_class_list_free(&job->classes);
     atr_free(job->map);
 }
@@ -93,9 +115,8 @@ atr_status atr_pack(const atr_pack_config *config, const atr_watch *watch, atr_f
     *result = (atr_pack_result){0};
     ATR_TRY(check_config(config));
     ATR_TRY(atr_class_list_read(config->classes, &job.classes));
-    ATR_TRY(ATR_NEW(1, &job.map));
-    ATR_TRY(atr_label_map_build(&job.classes, &config->labels, job.map));
     ATR_TRY(find_samples(&job));
+    ATR_TRY(build_map(&job));
     ATR_TRY(prepare_index(&job));
     ATR_TRY(atr_pack_gate(&job));
     if (job.index.count > 0)

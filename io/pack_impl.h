@@ -11,13 +11,14 @@ typedef struct atr_pack_job {
     atr_findings *findings;
     atr_class_list classes;
     atr_label_map *map;
-    atr_voc voc;
-    atr_dataset_index index; /* of voc.samples, in their order */
+    atr_source_config source_config;
+    atr_source source;
+    atr_dataset_index index; /* of source.samples, in their order */
     int spool;               /* file without a name that holds the encoded masks, -1: none */
     bool failed;             /* an error was found: nothing will be written */
     int64_t binary_masks;    /* masks that hold nothing but 0 and 255 */
     int64_t masks_255;       /* masks that hold 255 */
-    int64_t masks_seen;      /* masks that could be read */
+    int64_t masks_seen;      /* masks of numbers that could be read */
     double sum[ATR_SPLITS][3], square[ATR_SPLITS][3], pixels[ATR_SPLITS]; /* of pictures, for mean and std */
 } atr_pack_job;
 

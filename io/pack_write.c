@@ -10,7 +10,7 @@
 /* Writes the file: index and room for the bulk first, then masks and pictures piece by piece, the mark of completeness, the seal,
  * and last the name. */
 
-enum { PIECE = 4 << 20, FILE_LIMIT = 1 << 30 };
+enum { PIECE = 4 << 20 };
 
 static atr_status copy_masks(atr_pack_job *job, atr_h5 *file, uint8_t *piece)
 {
@@ -42,11 +42,11 @@ static atr_status copy_image(atr_pack_job *job, atr_h5 *file, int64_t index)
     void *bytes = NULL;
     size_t size = 0;
 
-    ATR_TRY(atr_file_read(job->voc.samples[index].image, FILE_LIMIT, &bytes, &size));
+    ATR_TRY(atr_source_image(&job->source, index, &bytes, &size));
     if ((int64_t)size != x->image_at[index + 1] - x->image_at[index] ||
         atr_hash64(bytes, size, 0) != x->image_sums[index]) {
         status = atr_fail(ATR_ERR_DATA, "%s: changed while it was packed; run pack again",
-                          job->voc.samples[index].image);
+                          atr_source_subject(&job->source, index));
         goto done;
     }
     ATR_TRY(atr_h5_write_at(file, ATR_DATASET_IMAGE_BYTES, x->image_at[index], bytes, (int64_t)size));
