@@ -16,7 +16,7 @@
 enum { SHOWN = 20 }; /* findings of each kind on the terminal */
 
 typedef struct pack_options {
-    const char *output, *classes, *split, *group_regex;
+    const char *output, *format, *classes, *split, *group_regex;
     atr_list ignore, map;
     int64_t seed, threads;
     int exif, missing; /* atr_exif_rule, atr_missing_mask */
@@ -33,6 +33,11 @@ static const atr_option rows[] = {
      .offset = offsetof(pack_options, output),
      .argument = "DATA.h5",
      .help = "file to write; findings go to DATA.h5.report.json"},
+    {.name = "format",
+     .kind = ATR_OPTION_STRING,
+     .offset = offsetof(pack_options, format),
+     .argument = "FORMAT",
+     .help = "of the annotations: voc or labelme; told by the folder's content unless given"},
     {.name = "classes",
      .kind = ATR_OPTION_STRING,
      .offset = offsetof(pack_options, classes),
@@ -270,6 +275,7 @@ static atr_status pack(const char *source, const pack_options *o, int threads, c
     ATR_TRY(parse_map(&o->map, &map));
     const atr_pack_config config = {
         .source = source,
+        .format = o->format,
         .output = o->output,
         .classes = o->classes,
         .labels = {ignore, o->ignore.count, map.pairs, map.pair_count, o->binary_255, map.renames,

@@ -32,6 +32,7 @@ static atr_status find_samples(atr_pack_job *job)
                                              .format = config->format,
                                              .rule = rule,
                                              .classes = &job->classes,
+                                             .classes_file = atr_path_base(config->classes),
                                              .rules = &config->labels,
                                              .missing = config->missing,
                                              .threads = config->threads,

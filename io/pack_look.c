@@ -84,9 +84,10 @@ static atr_status orientation_fault(const atr_pack_job *job, int64_t index, atr_
 {
     const atr_exif_rule rule = exif_rule(job, index);
     const bool turns = info->orientation >= 5; /* swaps the sides */
-    const bool fits_stored = labels->width == info->width && labels->height == info->height;
+    const bool unsaid = labels->width == 0;
+    const bool fits_stored = unsaid || (labels->width == info->width && labels->height == info->height);
     const bool fits_turned =
-        turns ? labels->width == info->height && labels->height == info->width : fits_stored;
+        unsaid || (turns ? labels->width == info->height && labels->height == info->width : fits_stored);
     const char *advice = "With neither --exif=apply nor --exif=ignore the pair fits: pair refused.";
 
     if (fits_stored && fits_turned)
@@ -99,6 +100,11 @@ static atr_status orientation_fault(const atr_pack_job *job, int64_t index, atr_
         advice = "With --exif=ignore the pair fits.";
     if ((rule == ATR_EXIF_APPLY && fits_turned) || (rule == ATR_EXIF_IGNORE && fits_stored))
         return ATR_OK;
+    if (unsaid)
+        return atr_findings_add(
+            look->findings, "L05", ATR_ERROR, atr_source_subject(&job->source, index),
+            "image %lldx%lld, %s without a size: the photo carries EXIF orientation %d.\n%s",
+            (long long)info->width, (long long)info->height, labels->kind, info->orientation, advice);
     return atr_findings_add(look->findings, "L05", ATR_ERROR, atr_source_subject(&job->source, index),
                             "image %lldx%lld, %s %lldx%lld: the photo carries EXIF orientation %d.\n%s",
                             (long long)info->width, (long long)info->height, labels->kind,
@@ -111,7 +117,7 @@ static atr_status check_sizes(const atr_pack_job *job, int64_t index, atr_pack_l
 {
     if (info->orientation != 1)
         return orientation_fault(job, index, look, info, labels);
-    if (labels->width == info->width && labels->height == info->height)
+    if (labels->width == 0 || (labels->width == info->width && labels->height == info->height))
         return ATR_OK;
     const bool swapped = labels->width == info->height && labels->height == info->width;
     return atr_findings_add(
@@ -191,12 +197,13 @@ done:
     return status;
 }
 
-/* A mask of nothing but background for a picture that has none. */
-static atr_status background_mask(const atr_pack_look *look, atr_mask *mask)
+/* Nothing but background, for a picture without labels. */
+static atr_status background(const atr_pack_look *look, atr_source_labels *labels)
 {
-    mask->width = look->width;
-    mask->height = look->height;
-    return ATR_NEW(mask->width * mask->height, &mask->values);
+    *labels = (atr_source_labels){.good = true, .kind = "mask", .width = look->width, .height = look->height};
+    labels->mask.width = look->width;
+    labels->mask.height = look->height;
+    return ATR_NEW(look->width * look->height, &labels->mask.values);
 }
 
 /* Labels of sample `index`, those of a picture without any, and whether they fit the picture (`info`; NULL: it is damaged). */
@@ -206,12 +213,11 @@ static atr_status read_labels(const atr_pack_job *job, int64_t index, const atr_
     const atr_source_picture picture = {look->width, look->height};
     atr_status status = ATR_OK;
 
-    *labels = (atr_source_labels){.kind = "mask"};
     if (job->source.samples[index].labels != NULL)
         ATR_TRY(atr_source_read(&job->source, index, &picture, look->findings, labels));
     else if (info != NULL)
-        ATR_TRY(background_mask(look, &labels->mask));
-    if (labels->good && info != NULL && labels->width > 0)
+        ATR_TRY(background(look, labels));
+    if (labels->good && info != NULL)
         ATR_TRY(check_sizes(job, index, look, info, labels));
 
 done:

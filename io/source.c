@@ -6,7 +6,7 @@
 #include "io/path.h"
 
 /* Rows in the order in which they are asked whether a folder is theirs. */
-static const atr_source_format *const formats[] = {&atr_source_voc};
+static const atr_source_format *const formats[] = {&atr_source_voc, &atr_source_labelme};
 
 enum { FORMATS = sizeof formats / sizeof *formats };
 

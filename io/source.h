@@ -19,7 +19,8 @@ typedef struct atr_source_config {
     const char *folder;
     const char *format;            /* name of a row; NULL: the format is told by the folder's content */
     const atr_split_rule *rule;    /* NULL: the lists of the folder say the splits */
-    const atr_class_list *classes; /* borrowed until the source is freed, as are the rules */
+    const atr_class_list *classes; /* borrowed until the source is freed, as is what follows */
+    const char *classes_file;      /* how the list is called in messages */
     const atr_label_rules *rules;
     atr_missing_mask missing;
     int threads;
