@@ -6,11 +6,15 @@
 #include "io/pack_impl.h"
 #include "io/path.h"
 
-static atr_status check_config(const atr_pack_config *config)
+const char *atr_pack_target(const atr_pack_config *config)
 {
-    if (config->group_regex != NULL && config->split == NULL)
-        return atr_fail(ATR_ERR_USAGE,
-                        "--group-regex works with --split only; lists already say where each name goes");
+    return config->output != NULL ? config->output : config->to_voc;
+}
+
+static atr_status check_file(const atr_pack_config *config)
+{
+    if (config->output == NULL)
+        return ATR_OK;
     if (atr_path_is_folder(config->output))
         return atr_fail(ATR_ERR_USAGE, "%s: a folder; name the file to write, such as %s/data.h5",
                         config->output, config->output);
@@ -18,6 +22,37 @@ static atr_status check_config(const atr_pack_config *config)
         return atr_fail(ATR_ERR_USAGE, "%s: exists; give --force to replace it, or another name",
                         config->output);
     return ATR_OK;
+}
+
+static atr_status check_folder(const atr_pack_config *config)
+{
+    if (config->to_voc == NULL || !atr_path_exists(config->to_voc))
+        return ATR_OK;
+    if (!atr_path_is_folder(config->to_voc))
+        return atr_fail(ATR_ERR_USAGE, "--to-voc %s: not a folder", config->to_voc);
+    if (!config->force && !atr_path_is_empty_folder(config->to_voc))
+        return atr_fail(
+            ATR_ERR_USAGE,
+            "--to-voc %s: the folder is not empty; name another one, or give --force to write into "
+            "it (files of the same names are replaced)",
+            config->to_voc);
+    return ATR_OK;
+}
+
+static atr_status check_config(const atr_pack_config *config)
+{
+    atr_status status = ATR_OK;
+
+    if (config->group_regex != NULL && config->split == NULL)
+        return atr_fail(ATR_ERR_USAGE,
+                        "--group-regex works with --split only; lists already say where each name goes");
+    if (config->output == NULL && config->to_voc == NULL)
+        return atr_fail(ATR_ERR_USAGE, "neither a data set file nor a folder to write is named");
+    ATR_TRY(check_file(config));
+    ATR_TRY(check_folder(config));
+
+done:
+    return status;
 }
 
 static atr_status find_samples(atr_pack_job *job)
@@ -84,7 +119,7 @@ static atr_status refuse_errors(const atr_pack_job *job)
         return atr_fail(ATR_ERR_DATA, "%s: no picture with a mask is left; nothing is written",
                         job->source.root);
     return atr_fail(ATR_ERR_DATA, "%lld finding%s must be repaired first; %s is not written",
-                    (long long)errors, errors == 1 ? "" : "s", job->config->output);
+                    (long long)errors, errors == 1 ? "" : "s", atr_pack_target(job->config));
 }
 
 static void summarise(const atr_pack_job *job, atr_pack_result *result)
@@ -129,7 +164,10 @@ atr_status atr_pack(const atr_pack_config *config, const atr_watch *watch, atr_f
     atr_pack_moments(&job);
     job.index.classes = job.classes;
     job.index.fingerprint = atr_dataset_index_fingerprint(&job.index);
-    ATR_TRY(atr_pack_write(&job, &result->bytes));
+    if (config->to_voc != NULL)
+        ATR_TRY(atr_pack_write_voc(&job));
+    if (config->output != NULL)
+        ATR_TRY(atr_pack_write(&job, &result->bytes));
 
 done:
     job_free(&job);

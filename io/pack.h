@@ -17,7 +17,9 @@ typedef enum atr_exif_rule {
 typedef struct atr_pack_config {
     const char *source;      /* folder, see io/source.h */
     const char *format;      /* of the annotations; NULL: told by the folder's content */
-    const char *output;      /* DATA.h5 */
+    const char *output;      /* DATA.h5; NULL: none is written */
+    const char *to_voc;      /* folder that gets the set in VOC layout (JPEGImages, SegmentationClass,
+                                ImageSets/Segmentation, classes.txt); NULL: none */
     const char *classes;     /* number, or file of names */
     atr_label_rules labels;  /* arrays borrowed */
     const char *split;       /* NULL: by the lists of the source; else shares, see io/split.h */
@@ -26,7 +28,7 @@ typedef struct atr_pack_config {
     atr_exif_rule exif;
     atr_missing_mask missing;
     bool strict; /* warnings are errors */
-    bool force;  /* replace an existing file */
+    bool force;  /* replace an existing file; write into a folder that is not empty */
     int threads;
 } atr_pack_config;
 

@@ -34,7 +34,7 @@ static atr_status spool_mask(atr_pack_job *job, const atr_pack_look *look)
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0)
-            return atr_fail(ATR_ERR_IO, "beside %s: cannot keep masks: %s", job->config->output,
+            return atr_fail(ATR_ERR_IO, "beside %s: cannot keep masks: %s", atr_pack_target(job->config),
                             strerror(errno));
         bytes += put;
         left -= (size_t)put;
@@ -92,17 +92,21 @@ done:
     return status;
 }
 
-/* A file in the output's folder that vanishes with this process. */
+/* A file beside the output that vanishes with this process. */
 static atr_status open_spool(atr_pack_job *job)
 {
+    const char *target = atr_pack_target(job->config);
     atr_status status = ATR_OK;
     char *path = NULL;
+    size_t length = strlen(target);
 
-    ATR_TRY(atr_format(&path, "%s.masks.XXXXXX", job->config->output));
+    while (length > 1 && target[length - 1] == '/')
+        length--;
+    ATR_TRY(atr_format(&path, "%.*s.masks.XXXXXX", (int)length, target));
     job->spool = mkostemp(path, O_CLOEXEC);
     if (job->spool < 0)
-        status = atr_fail(ATR_ERR_IO, "%s: nothing can be written in its folder: %s", job->config->output,
-                          strerror(errno));
+        status =
+            atr_fail(ATR_ERR_IO, "%s: nothing can be written in its folder: %s", target, strerror(errno));
     else
         unlink(path);
 

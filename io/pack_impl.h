@@ -34,6 +34,15 @@ void atr_pack_moments(atr_pack_job *job);
 /* Writes the file from index, spool and the pictures. */
 atr_status atr_pack_write(atr_pack_job *job, int64_t *bytes);
 
+/* Writes the samples into the folder config->to_voc. */
+atr_status atr_pack_write_voc(atr_pack_job *job);
+
+/* The picture's bytes, which must still be those that were looked at. `*bytes`: atr_free, whatever the status. */
+atr_status atr_pack_read_image(const atr_pack_job *job, int64_t index, void **bytes, size_t *size);
+
+/* What is written, for messages. */
+const char *atr_pack_target(const atr_pack_config *config);
+
 /* What one pair came to; made on any thread, taken in order. */
 typedef struct atr_pack_look {
     atr_findings *findings;
