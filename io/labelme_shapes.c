@@ -338,20 +338,20 @@ static atr_status unknown_fault(const painting *p, const unknown *u)
     if (strcmp(u->label, classes->names[0]) == 0)
         return atr_findings_add(
             p->findings, "L07", ATR_ERROR, p->subject,
-            "label '%s' (%lld shapes) is class 0 of %s, which pixels outside of all shapes get too.\nThe "
+            "label '%s' (%lld shape%s) is class 0 of %s, which pixels outside of all shapes get too.\nThe "
             "object "
             "would vanish in the background. Write _background_ into the first line of %s; a shape that "
             "cuts a hole into others has that label too. If it is meant: pack --map 'LABEL=_background_'.",
-            label, (long long)u->shapes, file, file);
+            label, (long long)u->shapes, u->shapes == 1 ? "" : "s", file, file);
     if (near != NULL)
         snprintf(hint, sizeof hint, blank != NULL ? " (blanks around '%s'?)" : " (did you mean '%s'?)",
                  atr_printable(near, meant, sizeof meant));
     return atr_findings_add(
         p->findings, "L07", ATR_ERROR, p->subject,
-        "label '%s' (%lld shapes) is not in %s%s.\nNumbers are never given per file, because then one label "
+        "label '%s' (%lld shape%s) is not in %s%s.\nNumbers are never given per file, because then one label "
         "would have different numbers in different images. Correct the label, add it to %s, or say what it "
         "means: pack --map 'LABEL=CLASS' or 'LABEL=ignore'.",
-        label, (long long)u->shapes, file, hint, file);
+        label, (long long)u->shapes, u->shapes == 1 ? "" : "s", file, hint, file);
 }
 
 /* F01 for the shapes that cannot be drawn. */
