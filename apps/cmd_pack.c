@@ -16,7 +16,7 @@
 enum { SHOWN = 20 }; /* findings of each kind on the terminal */
 
 typedef struct pack_options {
-    const char *output, *classes, *split, *group_regex;
+    const char *output, *to_voc, *format, *classes, *split, *group_regex;
     atr_list ignore, map;
     int64_t seed, threads;
     int exif, missing; /* atr_exif_rule, atr_missing_mask */
@@ -33,6 +33,17 @@ static const atr_option rows[] = {
      .offset = offsetof(pack_options, output),
      .argument = "DATA.h5",
      .help = "file to write; findings go to DATA.h5.report.json"},
+    {.name = "to-voc",
+     .kind = ATR_OPTION_STRING,
+     .offset = offsetof(pack_options, to_voc),
+     .argument = "DIR",
+     .help = "write the set into DIR in VOC layout, with or without DATA.h5: JPEGImages, SegmentationClass "
+             "(indexed PNG), ImageSets/Segmentation, classes.txt"},
+    {.name = "format",
+     .kind = ATR_OPTION_STRING,
+     .offset = offsetof(pack_options, format),
+     .argument = "FORMAT",
+     .help = "of the annotations: voc or labelme; told by the folder's content unless given"},
     {.name = "classes",
      .kind = ATR_OPTION_STRING,
      .offset = offsetof(pack_options, classes),
@@ -168,30 +179,52 @@ done:
     return status;
 }
 
-/* "7=2" or "7=ignore". */
-static bool parse_pair(const char *text, atr_label_pair *pair)
-{
-    char left[32];
-    const char *equals = strchr(text, '=');
+/* What --map says: of stored values, "7=2" or "7=ignore", and of labels, "dog =dog". */
+typedef struct map_rules {
+    atr_label_pair *pairs;     /* [pair_count] */
+    atr_label_rename *renames; /* [rename_count] */
+    int64_t pair_count, rename_count;
+} map_rules;
 
-    if (equals == NULL || (size_t)(equals - text) >= sizeof left)
-        return false;
-    memcpy(left, text, (size_t)(equals - text));
-    left[equals - text] = '\0';
-    if (!atr_parse_int(left, &pair->from))
-        return false;
-    pair->to = ATR_IGNORE;
-    return strcmp(equals + 1, "ignore") == 0 || atr_parse_int(equals + 1, &pair->to);
+static void map_rules_free(map_rules *map)
+{
+    for (int64_t i = 0; i < map->rename_count; i++)
+        atr_free((char *)map->renames[i].from);
+    atr_free(map->pairs);
+    atr_free(map->renames);
 }
 
-static atr_status parse_map(const atr_list *list, atr_label_pair **pairs)
+static atr_status parse_map_item(const char *text, map_rules *map)
+{
+    const char *equals = strrchr(text, '=');
+    atr_label_pair pair = {.to = ATR_IGNORE};
+    atr_status status = ATR_OK;
+    char *from = NULL;
+
+    if (equals == NULL || equals == text || equals[1] == '\0')
+        return atr_fail(ATR_ERR_USAGE, "--map '%s': write VALUE=CLASS or VALUE=ignore", text);
+    ATR_TRY(atr_format(&from, "%.*s", (int)(equals - text), text));
+    if (atr_parse_int(from, &pair.from) &&
+        (strcmp(equals + 1, "ignore") == 0 || atr_parse_int(equals + 1, &pair.to))) {
+        map->pairs[map->pair_count++] = pair;
+    } else {
+        map->renames[map->rename_count++] = (atr_label_rename){from, equals + 1};
+        from = NULL;
+    }
+
+done:
+    atr_free(from);
+    return status;
+}
+
+static atr_status parse_map(const atr_list *list, map_rules *map)
 {
     atr_status status = ATR_OK;
 
-    ATR_TRY(ATR_NEW(list->count, pairs));
+    ATR_TRY(ATR_NEW(list->count, &map->pairs));
+    ATR_TRY(ATR_NEW(list->count, &map->renames));
     for (int64_t i = 0; i < list->count; i++)
-        if (!parse_pair(list->items[i], &(*pairs)[i]))
-            status = atr_fail(ATR_ERR_USAGE, "--map '%s': write VALUE=CLASS or VALUE=ignore", list->items[i]);
+        ATR_TRY(parse_map_item(list->items[i], map));
 
 done:
     return status;
@@ -203,7 +236,10 @@ static atr_status report(const atr_findings *findings, const char *path)
     atr_status status = ATR_OK;
     char *file = NULL, *text = NULL;
 
-    ATR_TRY(atr_format(&file, "%s.report.json", path));
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    ATR_TRY(atr_format(&file, "%.*s.report.json", (int)length, path));
     ATR_TRY(atr_findings_text(findings, SHOWN, file, &text));
     fflush(stdout);
     fputs(text, stderr);
@@ -231,26 +267,48 @@ static atr_status report_after(atr_status status, const atr_findings *findings, 
     return status != ATR_OK ? status : written;
 }
 
+static void say_result(const pack_options *o, const atr_pack_result *result, bool warned)
+{
+    printf("%s: %lld samples (train %lld, val %lld, test %lld)", o->output != NULL ? o->output : o->to_voc,
+           (long long)result->samples, (long long)result->members[ATR_SPLIT_TRAIN],
+           (long long)result->members[ATR_SPLIT_VAL], (long long)result->members[ATR_SPLIT_TEST]);
+    if (o->output != NULL)
+        printf(", %.1f MB", (double)result->bytes / 1e6);
+    printf("%s\n", warned ? ", with warnings" : "");
+    if (o->output != NULL && o->to_voc != NULL)
+        printf("%s: the same in VOC layout\n", o->to_voc);
+}
+
 static atr_status pack(const char *source, const pack_options *o, int threads, const atr_watch *watch,
                        atr_findings *findings)
 {
     atr_status status = ATR_OK;
     int64_t *ignore = NULL;
-    atr_label_pair *map = NULL;
+    const char *target = o->output != NULL ? o->output : o->to_voc;
+    map_rules map = {0};
     atr_pack_result result;
 
-    if (o->output == NULL || o->classes == NULL) {
-        status = atr_fail(ATR_ERR_USAGE, "%s is missing (see --help)",
-                          o->output == NULL ? "-o DATA.h5" : "--classes N or --classes FILE");
+    if ((o->output == NULL && o->to_voc == NULL) || o->classes == NULL) {
+        status =
+            atr_fail(ATR_ERR_USAGE, "%s is missing (see --help)",
+                     o->output == NULL && o->to_voc == NULL ? "-o DATA.h5" : "--classes N or --classes FILE");
+        goto done;
+    }
+    if (o->output == NULL && (o->verify || o->stats || o->json)) {
+        status = atr_fail(ATR_ERR_USAGE,
+                          "--verify, --stats and --json are about a packed file: give -o DATA.h5 too");
         goto done;
     }
     ATR_TRY(parse_ignore(&o->ignore, &ignore));
     ATR_TRY(parse_map(&o->map, &map));
     const atr_pack_config config = {
         .source = source,
+        .format = o->format,
         .output = o->output,
+        .to_voc = o->to_voc,
         .classes = o->classes,
-        .labels = {ignore, o->ignore.count, map, o->map.count, o->binary_255},
+        .labels = {ignore, o->ignore.count, map.pairs, map.pair_count, o->binary_255, map.renames,
+                   map.rename_count},
         .split = o->split,
         .group_regex = o->group_regex,
         .seed = (uint64_t)o->seed,
@@ -260,17 +318,14 @@ static atr_status pack(const char *source, const pack_options *o, int threads, c
         .force = o->force,
         .threads = threads,
     };
-    ATR_TRY(report_after(atr_pack(&config, watch, findings, &result), findings, o->output));
+    ATR_TRY(report_after(atr_pack(&config, watch, findings, &result), findings, target));
     if (!o->json)
-        printf("%s: %lld samples (train %lld, val %lld, test %lld), %.1f MB%s\n", o->output,
-               (long long)result.samples, (long long)result.members[ATR_SPLIT_TRAIN],
-               (long long)result.members[ATR_SPLIT_VAL], (long long)result.members[ATR_SPLIT_TEST],
-               (double)result.bytes / 1e6, atr_findings_count(findings) > 0 ? ", with warnings" : "");
+        say_result(o, &result, atr_findings_count(findings) > 0);
     if (!o->json && result.unlisted > 0)
         printf("%lld pictures are in no list and were left out\n", (long long)result.unlisted);
 
 done:
-    atr_free(map);
+    map_rules_free(&map);
     atr_free(ignore);
     return status;
 }
@@ -321,7 +376,7 @@ static atr_status run(const char *source, const pack_options *o)
     const int threads = o->threads > 0 && o->threads < given ? (int)o->threads : given;
     progress p = {.columns = atr_cli_columns(stderr)};
     const atr_watch watch = {say, &p};
-    const bool look = o->output == NULL && (o->verify || o->stats);
+    const bool look = o->output == NULL && o->to_voc == NULL && (o->verify || o->stats);
     atr_status status = ATR_OK;
     atr_findings *findings = NULL;
     atr_dataset *dataset = NULL;
@@ -352,14 +407,16 @@ int atr_cmd_pack(int argc, char **argv)
     pack_options chosen;
     int exit_code = ATR_EXIT_DONE;
 
-    ATR_TRY(atr_options_create(
-        "atrous pack", "SOURCE -o DATA.h5 --classes N|FILE [OPTION...]",
-        "Checks every pixel of every mask and packs pictures and masks into one file. SOURCE holds "
-        "JPEGImages, "
-        "SegmentationClass and ImageSets/Segmentation (VOC layout), or is the folder above. "
-        "With an error among the findings nothing is written. To look at a packed file:\n"
-        "    atrous pack DATA.h5 --verify --stats",
-        &options));
+    ATR_TRY(
+        atr_options_create("atrous pack", "SOURCE -o DATA.h5|--to-voc DIR --classes N|FILE [OPTION...]",
+                           "Checks every pixel of every mask and packs pictures and masks into one file. "
+                           "SOURCE is a folder in VOC "
+                           "layout (JPEGImages, SegmentationClass, ImageSets/Segmentation), or the folder "
+                           "above, or one of labelme "
+                           "files. "
+                           "With an error among the findings nothing is written. To look at a packed file:\n"
+                           "    atrous pack DATA.h5 --verify --stats",
+                           &options));
     ATR_TRY(atr_options_add(options, rows, &chosen));
     if (!atr_cli_parse(options, argc, argv, false, &exit_code))
         goto done;

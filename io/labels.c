@@ -8,6 +8,10 @@
 
 enum { CLASS_FILE_LIMIT = 1 << 20, NEAR = 2 };
 
+/* labelme's names for pixels that count nowhere and for class 0. */
+#define IGNORE_LABEL     "__ignore__"
+#define BACKGROUND_LABEL "_background_"
+
 void atr_class_list_free(atr_class_list *classes)
 {
     for (int64_t i = 0; classes->names != NULL && i < classes->count; i++)
@@ -55,8 +59,15 @@ static atr_status read_class_file(const char *path, atr_class_list *out)
             status = atr_fail(ATR_ERR_USAGE, "%s: not a text file with one class name per line", path);
             goto done;
         }
-        if (last > first)
+        if (last - first == strlen(IGNORE_LABEL) && memcmp(bytes + first, IGNORE_LABEL, last - first) == 0) {
+            if (out->count > 0) {
+                status = atr_fail(ATR_ERR_USAGE, "%s: %s is no class and belongs in the first line", path,
+                                  IGNORE_LABEL);
+                goto done;
+            }
+        } else if (last > first) {
             ATR_TRY(add_class(out, path, bytes + first, (int)(last - first)));
+        }
         start = end + 1;
     }
     if (out->count == 0)
@@ -154,6 +165,58 @@ atr_status atr_label_map_build(const atr_class_list *classes, const atr_label_ru
                 (long long)pair.from, (long long)pair.to, (long long)classes->count - 1);
         out->id[pair.from] = (uint16_t)pair.to;
     }
+    return ATR_OK;
+}
+
+static int64_t class_of(const atr_class_list *classes, const char *name)
+{
+    for (int64_t i = 0; i < classes->count; i++)
+        if (strcmp(classes->names[i], name) == 0)
+            return i;
+    if (strcmp(name, BACKGROUND_LABEL) == 0)
+        return 0;
+    return strcmp(name, IGNORE_LABEL) == 0 ? ATR_IGNORE : -1;
+}
+
+/* The right side of a rule. */
+static int64_t rule_target(const atr_class_list *classes, const char *text)
+{
+    const int64_t id = class_of(classes, text);
+    int64_t number = 0;
+
+    if (id >= 0)
+        return id;
+    if (strcmp(text, "ignore") == 0)
+        return ATR_IGNORE;
+    return atr_parse_int(text, &number) && number >= 0 && number < classes->count ? number : -1;
+}
+
+int64_t atr_label_of_name(const atr_class_list *classes, const atr_label_rules *rules, const char *label)
+{
+    char digits[32];
+
+    for (int64_t i = 0; i < rules->rename_count; i++)
+        if (strcmp(rules->rename[i].from, label) == 0)
+            return rule_target(classes, rules->rename[i].to);
+    for (int64_t i = 0; i < rules->map_count; i++) {
+        snprintf(digits, sizeof digits, "%lld", (long long)rules->map[i].from);
+        if (strcmp(digits, label) == 0)
+            return rules->map[i].to;
+    }
+    return class_of(classes, label);
+}
+
+atr_status atr_label_check_renames(const atr_class_list *classes, const atr_label_rules *rules)
+{
+    for (int64_t i = 0; i < rules->rename_count; i++)
+        if (rule_target(classes, rules->rename[i].to) < 0)
+            return atr_fail(ATR_ERR_USAGE, "--map '%s=%s': the right side is a class or ignore",
+                            rules->rename[i].from, rules->rename[i].to);
+    for (int64_t i = 0; i < rules->map_count; i++)
+        if (rules->map[i].to != ATR_IGNORE && (rules->map[i].to < 0 || rules->map[i].to >= classes->count))
+            return atr_fail(ATR_ERR_USAGE, "--map %lld=%lld: the right side is a class (0..%lld) or ignore",
+                            (long long)rules->map[i].from, (long long)rules->map[i].to,
+                            (long long)classes->count - 1);
     return ATR_OK;
 }
 

@@ -22,7 +22,7 @@ typedef struct atr_class_list {
 } atr_class_list;
 
 /* `text` is a number of classes, or a file with one name per line (blank lines and blanks around names do not count, CRLF and
- * a byte order mark are tolerated). ATR_ERR_USAGE: not 1..ATR_CLASSES_MOST classes, a name twice; ATR_ERR_NOT_FOUND. */
+ * a byte order mark are tolerated; a first line "__ignore__", as labelme's lists have it, is no class). ATR_ERR_USAGE: not 1..ATR_CLASSES_MOST classes, a name twice; ATR_ERR_NOT_FOUND. */
 atr_status atr_class_list_read(const char *text, atr_class_list *out);
 void atr_class_list_free(atr_class_list *classes);
 
@@ -34,13 +34,20 @@ typedef struct atr_label_pair {
     int64_t from, to;
 } atr_label_pair;
 
-/* How stored values become ids. */
+/* Label `from` means class `to`: a class name, the number of a class, or "ignore". */
+typedef struct atr_label_rename {
+    const char *from, *to;
+} atr_label_rename;
+
+/* How stored values and labels become ids. */
 typedef struct atr_label_rules {
     const int64_t *ignore; /* [ignore_count] values that mean ignore; none given: 255 */
     int64_t ignore_count;
     const atr_label_pair *map; /* [map_count], stronger than all else */
     int64_t map_count;
-    bool binary_255; /* 255 is class 1: masks of one object, 0 and 255 */
+    bool binary_255;                /* 255 is class 1: masks of one object, 0 and 255 */
+    const atr_label_rename *rename; /* [rename_count], for formats whose labels are names, and as strong */
+    int64_t rename_count;
 } atr_label_rules;
 
 /* id[v]: class of stored value v, ATR_IGNORE, or ATR_LABEL_ODD. */
@@ -51,6 +58,13 @@ typedef struct atr_label_map {
 /* ATR_ERR_USAGE: a value out of range, a value both class and ignore, --binary-255 with other than 2 classes. */
 atr_status atr_label_map_build(const atr_class_list *classes, const atr_label_rules *rules,
                                atr_label_map *out);
+
+/* The id of a label that is a name, or -1: what `rules` make of it, else labelme's "__ignore__" (ATR_IGNORE) and "_background_"
+ * (class 0), else the class of exactly this name. A number in rules->map counts as a label of these digits. */
+int64_t atr_label_of_name(const atr_class_list *classes, const atr_label_rules *rules, const char *label);
+
+/* ATR_ERR_USAGE for a right side of a rule that is no class. */
+atr_status atr_label_check_renames(const atr_class_list *classes, const atr_label_rules *rules);
 
 /* What was seen in one mask. */
 typedef struct atr_label_scan {

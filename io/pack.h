@@ -2,20 +2,24 @@
 #define ATR_IO_PACK_H
 
 #include "io/dataset.h"
-#include "io/voc.h"
+#include "io/source.h"
 
 /* From pictures and masks to one checked data set file. Every pixel of every mask is looked at; all findings of one run come
  * together; with an error among them nothing is written. What is written does not depend on the number of threads. */
 
 typedef enum atr_exif_rule {
-    ATR_EXIF_ASK,   /* a picture that carries an orientation is an L05 finding that says what fits */
+    ATR_EXIF_ASK, /* a picture that carries an orientation is an L05 finding that says what fits; formats that
+                       say what their labels were drawn on are taken at their word */
     ATR_EXIF_APPLY, /* masks belong to the turned picture, as viewers show it */
     ATR_EXIF_IGNORE /* masks belong to the pixels as stored */
 } atr_exif_rule;
 
 typedef struct atr_pack_config {
-    const char *source;      /* VOC layout, see io/voc.h */
-    const char *output;      /* DATA.h5 */
+    const char *source;      /* folder, see io/source.h */
+    const char *format;      /* of the annotations; NULL: told by the folder's content */
+    const char *output;      /* DATA.h5; NULL: none is written */
+    const char *to_voc;      /* folder that gets the set in VOC layout (JPEGImages, SegmentationClass,
+                                ImageSets/Segmentation, classes.txt); NULL: none */
     const char *classes;     /* number, or file of names */
     atr_label_rules labels;  /* arrays borrowed */
     const char *split;       /* NULL: by the lists of the source; else shares, see io/split.h */
@@ -24,7 +28,7 @@ typedef struct atr_pack_config {
     atr_exif_rule exif;
     atr_missing_mask missing;
     bool strict; /* warnings are errors */
-    bool force;  /* replace an existing file */
+    bool force;  /* replace an existing file; write into a folder that is not empty */
     int threads;
 } atr_pack_config;
 

@@ -34,7 +34,7 @@ static atr_status spool_mask(atr_pack_job *job, const atr_pack_look *look)
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0)
-            return atr_fail(ATR_ERR_IO, "beside %s: cannot keep masks: %s", job->config->output,
+            return atr_fail(ATR_ERR_IO, "beside %s: cannot keep masks: %s", atr_pack_target(job->config),
                             strerror(errno));
         bytes += put;
         left -= (size_t)put;
@@ -44,9 +44,9 @@ static atr_status spool_mask(atr_pack_job *job, const atr_pack_look *look)
 
 static void count_values(atr_pack_job *job, int64_t index, const atr_pack_look *look)
 {
-    const uint8_t splits = job->voc.samples[index].splits;
+    const uint8_t splits = job->source.samples[index].splits;
 
-    if (look->mask_read && job->voc.samples[index].mask != NULL) {
+    if (look->mask_read && !job->source.format->named && job->source.samples[index].labels != NULL) {
         job->masks_seen++;
         job->binary_masks += look->scan.only_0_255;
         job->masks_255 += look->scan.has_255;
@@ -69,10 +69,10 @@ static atr_status take_one(void *user, int64_t index, void *result)
     atr_dataset_index *x = &job->index;
     atr_status status = ATR_OK;
 
-    ATR_TRY(atr_strdup(job->voc.samples[index].name, &x->names[index]));
+    ATR_TRY(atr_strdup(job->source.samples[index].name, &x->names[index]));
     x->sizes[2 * index] = look->width;
     x->sizes[2 * index + 1] = look->height;
-    x->splits[index] = job->voc.samples[index].splits;
+    x->splits[index] = job->source.samples[index].splits;
     x->image_sums[index] = look->image_sum;
     x->contents[index] = look->content;
     x->image_at[index + 1] = x->image_at[index] + look->image_bytes;
@@ -92,17 +92,21 @@ done:
     return status;
 }
 
-/* A file in the output's folder that vanishes with this process. */
+/* A file beside the output that vanishes with this process. */
 static atr_status open_spool(atr_pack_job *job)
 {
+    const char *target = atr_pack_target(job->config);
     atr_status status = ATR_OK;
     char *path = NULL;
+    size_t length = strlen(target);
 
-    ATR_TRY(atr_format(&path, "%s.masks.XXXXXX", job->config->output));
+    while (length > 1 && target[length - 1] == '/')
+        length--;
+    ATR_TRY(atr_format(&path, "%.*s.masks.XXXXXX", (int)length, target));
     job->spool = mkostemp(path, O_CLOEXEC);
     if (job->spool < 0)
-        status = atr_fail(ATR_ERR_IO, "%s: nothing can be written in its folder: %s", job->config->output,
-                          strerror(errno));
+        status =
+            atr_fail(ATR_ERR_IO, "%s: nothing can be written in its folder: %s", target, strerror(errno));
     else
         unlink(path);
 
@@ -117,7 +121,7 @@ atr_status atr_pack_gate(atr_pack_job *job)
     atr_status status = ATR_OK;
 
     ATR_TRY(open_spool(job));
-    ATR_TRY(atr_ordered_run(&ordered, job->voc.count, job->config->threads));
+    ATR_TRY(atr_ordered_run(&ordered, job->source.count, job->config->threads));
 
 done:
     return status;

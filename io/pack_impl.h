@@ -11,13 +11,14 @@ typedef struct atr_pack_job {
     atr_findings *findings;
     atr_class_list classes;
     atr_label_map *map;
-    atr_voc voc;
-    atr_dataset_index index; /* of voc.samples, in their order */
+    atr_source_config source_config;
+    atr_source source;
+    atr_dataset_index index; /* of source.samples, in their order */
     int spool;               /* file without a name that holds the encoded masks, -1: none */
     bool failed;             /* an error was found: nothing will be written */
     int64_t binary_masks;    /* masks that hold nothing but 0 and 255 */
     int64_t masks_255;       /* masks that hold 255 */
-    int64_t masks_seen;      /* masks that could be read */
+    int64_t masks_seen;      /* masks of numbers that could be read */
     double sum[ATR_SPLITS][3], square[ATR_SPLITS][3], pixels[ATR_SPLITS]; /* of pictures, for mean and std */
 } atr_pack_job;
 
@@ -32,6 +33,15 @@ void atr_pack_moments(atr_pack_job *job);
 
 /* Writes the file from index, spool and the pictures. */
 atr_status atr_pack_write(atr_pack_job *job, int64_t *bytes);
+
+/* Writes the samples into the folder config->to_voc. */
+atr_status atr_pack_write_voc(atr_pack_job *job);
+
+/* The picture's bytes, which must still be those that were looked at. `*bytes`: atr_free, whatever the status. */
+atr_status atr_pack_read_image(const atr_pack_job *job, int64_t index, void **bytes, size_t *size);
+
+/* What is written, for messages. */
+const char *atr_pack_target(const atr_pack_config *config);
 
 /* What one pair came to; made on any thread, taken in order. */
 typedef struct atr_pack_look {

@@ -7,8 +7,6 @@
 
 /* One picture and its mask: everything that can be said without the others. */
 
-enum { FILE_LIMIT = 1 << 30 };
-
 void atr_pack_look_free(atr_pack_look *look)
 {
     if (look == NULL)
@@ -16,21 +14,6 @@ void atr_pack_look_free(atr_pack_look *look)
     atr_findings_destroy(look->findings);
     atr_free(look->mask_png);
     atr_free(look);
-}
-
-/* A file that cannot be read or decoded is a finding with the message of whoever saw it. */
-static atr_status file_fault(const atr_pack_job *job, atr_pack_look *look, const char *path,
-                             atr_status status)
-{
-    const char *reason = atr_status_message();
-    const size_t length = strlen(path);
-
-    if (status == ATR_ERR_MEMORY)
-        return status;
-    if (strncmp(reason, path, length) == 0 && strncmp(reason + length, ": ", 2) == 0)
-        reason += length + 2; /* the subject says it already */
-    return atr_findings_add(look->findings, "F01", ATR_ERROR, atr_voc_relative(&job->voc, path),
-                            "cannot be read: %s.\nRepair or remove the file.", reason);
 }
 
 static void add_moments(const atr_image *image, atr_pack_look *look)
@@ -51,23 +34,24 @@ static void add_moments(const atr_image *image, atr_pack_look *look)
 }
 
 /* Reads and decodes the picture; `info` keeps format and orientation. `*good` says whether that went well. */
-static atr_status look_at_image(const atr_pack_job *job, const char *path, atr_pack_look *look,
+static atr_status look_at_image(const atr_pack_job *job, int64_t index, atr_pack_look *look,
                                 atr_image_info *info, bool *good)
 {
-    const bool apply = job->config->exif == ATR_EXIF_APPLY;
+    const atr_source_sample *sample = &job->source.samples[index];
     atr_status status = ATR_OK;
     atr_image image = {0};
     void *bytes = NULL;
     size_t size = 0;
 
     *good = false;
-    status = atr_file_read(path, FILE_LIMIT, &bytes, &size);
+    status = atr_source_image(&job->source, index, &bytes, &size);
     if (status == ATR_OK)
         status = atr_image_probe(bytes, size, info);
     if (status == ATR_OK)
-        status = atr_image_decode_rgb(bytes, size, apply, &image);
+        status = atr_image_decode_rgb(bytes, size, job->index.apply_exif, &image);
     if (status != ATR_OK) {
-        status = file_fault(job, look, path, status);
+        status = atr_source_file_fault(&job->source, sample->image != NULL ? sample->image : sample->labels,
+                                       status, look->findings);
         goto done;
     }
     look->width = image.width;
@@ -84,13 +68,26 @@ done:
     return status;
 }
 
-/* L05 where a picture carries an orientation and nobody said what to do with it, or it was the wrong thing. */
-static atr_status orientation_fault(const atr_pack_job *job, const atr_voc_sample *sample,
-                                    atr_pack_look *look, const atr_image_info *info, const atr_mask *mask)
+/* What is done with the orientation of this picture: readers that know what labels were drawn on need not ask, except of a
+ * picture inside an annotation, whose writer should have turned it. */
+static atr_exif_rule exif_rule(const atr_pack_job *job, int64_t index)
 {
+    if (job->config->exif == ATR_EXIF_ASK && job->source.format->turned &&
+        job->source.samples[index].image != NULL)
+        return ATR_EXIF_APPLY;
+    return job->config->exif;
+}
+
+/* L05 where a picture carries an orientation and nobody said what to do with it, or it was the wrong thing. */
+static atr_status orientation_fault(const atr_pack_job *job, int64_t index, atr_pack_look *look,
+                                    const atr_image_info *info, const atr_source_labels *labels)
+{
+    const atr_exif_rule rule = exif_rule(job, index);
     const bool turns = info->orientation >= 5; /* swaps the sides */
-    const bool fits_stored = mask->width == info->width && mask->height == info->height;
-    const bool fits_turned = turns ? mask->width == info->height && mask->height == info->width : fits_stored;
+    const bool unsaid = labels->width == 0;
+    const bool fits_stored = unsaid || (labels->width == info->width && labels->height == info->height);
+    const bool fits_turned =
+        unsaid || (turns ? labels->width == info->height && labels->height == info->width : fits_stored);
     const char *advice = "With neither --exif=apply nor --exif=ignore the pair fits: pair refused.";
 
     if (fits_stored && fits_turned)
@@ -101,31 +98,36 @@ static atr_status orientation_fault(const atr_pack_job *job, const atr_voc_sampl
         advice = "With --exif=apply the pair fits.";
     else if (fits_stored)
         advice = "With --exif=ignore the pair fits.";
-    if ((job->config->exif == ATR_EXIF_APPLY && fits_turned) ||
-        (job->config->exif == ATR_EXIF_IGNORE && fits_stored))
+    if ((rule == ATR_EXIF_APPLY && fits_turned) || (rule == ATR_EXIF_IGNORE && fits_stored))
         return ATR_OK;
-    return atr_findings_add(look->findings, "L05", ATR_ERROR, atr_voc_relative(&job->voc, sample->image),
-                            "image %lldx%lld, mask %lldx%lld: the photo carries EXIF orientation %d.\n%s",
-                            (long long)info->width, (long long)info->height, (long long)mask->width,
-                            (long long)mask->height, info->orientation, advice);
+    if (unsaid)
+        return atr_findings_add(
+            look->findings, "L05", ATR_ERROR, atr_source_subject(&job->source, index),
+            "image %lldx%lld, %s without a size: the photo carries EXIF orientation %d.\n%s",
+            (long long)info->width, (long long)info->height, labels->kind, info->orientation, advice);
+    return atr_findings_add(look->findings, "L05", ATR_ERROR, atr_source_subject(&job->source, index),
+                            "image %lldx%lld, %s %lldx%lld: the photo carries EXIF orientation %d.\n%s",
+                            (long long)info->width, (long long)info->height, labels->kind,
+                            (long long)labels->width, (long long)labels->height, info->orientation, advice);
 }
 
 /* L05: sizes that do not fit each other. */
-static atr_status check_sizes(const atr_pack_job *job, const atr_voc_sample *sample, atr_pack_look *look,
-                              const atr_image_info *info, const atr_mask *mask)
+static atr_status check_sizes(const atr_pack_job *job, int64_t index, atr_pack_look *look,
+                              const atr_image_info *info, const atr_source_labels *labels)
 {
     if (info->orientation != 1)
-        return orientation_fault(job, sample, look, info, mask);
-    if (mask->width == info->width && mask->height == info->height)
+        return orientation_fault(job, index, look, info, labels);
+    if (labels->width == 0 || (labels->width == info->width && labels->height == info->height))
         return ATR_OK;
-    const bool swapped = mask->width == info->height && mask->height == info->width;
+    const bool swapped = labels->width == info->height && labels->height == info->width;
     return atr_findings_add(
-        look->findings, "L05", ATR_ERROR, atr_voc_relative(&job->voc, sample->image),
-        "image %lldx%lld, mask %lldx%lld: sizes differ and no EXIF orientation explains it.\n%s "
+        look->findings, "L05", ATR_ERROR, atr_source_subject(&job->source, index),
+        "image %lldx%lld, %s %lldx%lld: sizes differ and no EXIF orientation explains it.\n%s "
         "Pair refused: labels would lie beside their objects.",
-        (long long)info->width, (long long)info->height, (long long)mask->width, (long long)mask->height,
+        (long long)info->width, (long long)info->height, labels->kind, (long long)labels->width,
+        (long long)labels->height,
         swapped ? "One of the two seems to be turned by 90 degrees; turn it back."
-                : "Export the mask at the picture's size.");
+                : "Export the labels for a picture of this size.");
 }
 
 /* L04: values that come from compression or interpolation. */
@@ -171,25 +173,11 @@ static atr_status odd_fault(const atr_class_list *classes, const char *path, con
         count - 1, repair);
 }
 
-/* L03: colours instead of numbers. */
-static atr_status colour_fault(const char *path, const atr_image_info *info, atr_findings *findings)
-{
-    const char *kind = info->channels == 2   ? "a grey mask with an alpha channel"
-                       : info->channels == 3 ? "an RGB mask"
-                                             : "an RGBA mask";
-
-    return atr_findings_add(
-        findings, "L03", ATR_ERROR, path,
-        "is %s; colours are no class numbers.\nConverted by guess, one wrong colour would be a wrong "
-        "class. Export an indexed or grey PNG whose pixel values are the class ids.",
-        kind);
-}
-
 /* All pixels of a decoded mask: scans, judges, encodes. */
 static atr_status look_at_labels(const atr_pack_job *job, const char *path, bool jpeg, const atr_mask *mask,
                                  atr_pack_look *look)
 {
-    const char *name = atr_voc_relative(&job->voc, path);
+    const char *name = atr_source_relative(&job->source, path);
     atr_status status = ATR_OK;
     uint8_t *ids = NULL;
 
@@ -209,71 +197,55 @@ done:
     return status;
 }
 
-/* A mask of nothing but background for a picture that has none. */
-static atr_status background_mask(const atr_pack_job *job, const atr_image_info *info, atr_mask *mask)
+/* Nothing but background, for a picture without labels. */
+static atr_status background(const atr_pack_look *look, atr_source_labels *labels)
 {
-    const bool turned = job->config->exif == ATR_EXIF_APPLY && info->orientation >= 5;
-
-    mask->width = turned ? info->height : info->width;
-    mask->height = turned ? info->width : info->height;
-    return ATR_NEW(mask->width * mask->height, &mask->values);
+    *labels = (atr_source_labels){.good = true, .kind = "mask", .width = look->width, .height = look->height};
+    labels->mask.width = look->width;
+    labels->mask.height = look->height;
+    return ATR_NEW(look->width * look->height, &labels->mask.values);
 }
 
-static atr_status read_mask(const atr_pack_job *job, const char *path, atr_pack_look *look, atr_mask *mask,
-                            bool *jpeg, bool *good)
+/* Labels of sample `index`, those of a picture without any, and whether they fit the picture (`info`; NULL: it is damaged). */
+static atr_status read_labels(const atr_pack_job *job, int64_t index, const atr_image_info *info,
+                              atr_pack_look *look, atr_source_labels *labels)
 {
+    const atr_source_picture picture = {look->width, look->height};
     atr_status status = ATR_OK;
-    atr_image_info info = {0};
-    void *bytes = NULL;
-    size_t size = 0;
 
-    *good = false;
-    status = atr_file_read(path, FILE_LIMIT, &bytes, &size);
-    if (status == ATR_OK)
-        status = atr_image_probe(bytes, size, &info);
-    if (status == ATR_OK && info.format == ATR_IMAGE_PNG && info.channels > 1 && !info.palette) {
-        status = colour_fault(atr_voc_relative(&job->voc, path), &info, look->findings);
-        goto done;
-    }
-    *jpeg = info.format == ATR_IMAGE_JPEG;
-    if (status == ATR_OK)
-        status = atr_mask_decode(bytes, size, mask);
-    if (status != ATR_OK)
-        status = file_fault(job, look, path, status);
-    else
-        *good = true;
+    if (job->source.samples[index].labels != NULL)
+        ATR_TRY(atr_source_read(&job->source, index, &picture, look->findings, labels));
+    else if (info != NULL)
+        ATR_TRY(background(look, labels));
+    if (labels->good && info != NULL)
+        ATR_TRY(check_sizes(job, index, look, info, labels));
 
 done:
-    atr_free(bytes);
     return status;
 }
 
 atr_status atr_pack_look_at(const atr_pack_job *job, int64_t index, atr_pack_look **out)
 {
-    const atr_voc_sample *sample = &job->voc.samples[index];
+    const atr_source_sample *sample = &job->source.samples[index];
     atr_status status = ATR_OK;
     atr_pack_look *look = NULL;
     atr_image_info info = {0};
-    atr_mask mask = {0};
-    bool image_good = false, mask_good = true, jpeg = false;
+    atr_source_labels labels = {0};
+    bool image_good = false;
 
     *out = NULL;
     ATR_TRY(ATR_NEW(1, &look));
     ATR_TRY(atr_findings_create(&look->findings));
-    ATR_TRY(look_at_image(job, sample->image, look, &info, &image_good));
-    if (sample->mask != NULL)
-        ATR_TRY(read_mask(job, sample->mask, look, &mask, &jpeg, &mask_good));
-    else if (image_good)
-        ATR_TRY(background_mask(job, &info, &mask));
-    if (image_good && mask_good)
-        ATR_TRY(check_sizes(job, sample, look, &info, &mask));
-    if (mask_good && mask.values != NULL)
-        ATR_TRY(look_at_labels(job, sample->mask == NULL ? sample->image : sample->mask, jpeg, &mask, look));
+    ATR_TRY(look_at_image(job, index, look, &info, &image_good));
+    ATR_TRY(read_labels(job, index, image_good ? &info : NULL, look, &labels));
+    if (labels.mask.values != NULL)
+        ATR_TRY(look_at_labels(job, sample->labels == NULL ? sample->image : sample->labels, labels.lossy,
+                               &labels.mask, look));
     *out = look;
     look = NULL;
 
 done:
-    atr_mask_free(&mask);
+    atr_mask_free(&labels.mask);
     atr_pack_look_free(look);
     return status;
 }

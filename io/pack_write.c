@@ -10,7 +10,7 @@
 /* Writes the file: index and room for the bulk first, then masks and pictures piece by piece, the mark of completeness, the seal,
  * and last the name. */
 
-enum { PIECE = 4 << 20, FILE_LIMIT = 1 << 30 };
+enum { PIECE = 4 << 20 };
 
 static atr_status copy_masks(atr_pack_job *job, atr_h5 *file, uint8_t *piece)
 {
@@ -34,22 +34,29 @@ done:
     return status;
 }
 
-/* The picture must still be the one that was looked at. */
-static atr_status copy_image(atr_pack_job *job, atr_h5 *file, int64_t index)
+atr_status atr_pack_read_image(const atr_pack_job *job, int64_t index, void **bytes, size_t *size)
 {
     const atr_dataset_index *x = &job->index;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_source_image(&job->source, index, bytes, size));
+    if ((int64_t)*size != x->image_at[index + 1] - x->image_at[index] ||
+        atr_hash64(*bytes, *size, 0) != x->image_sums[index])
+        status = atr_fail(ATR_ERR_DATA, "%s: changed while it was packed; run pack again",
+                          atr_source_subject(&job->source, index));
+
+done:
+    return status;
+}
+
+static atr_status copy_image(atr_pack_job *job, atr_h5 *file, int64_t index)
+{
     atr_status status = ATR_OK;
     void *bytes = NULL;
     size_t size = 0;
 
-    ATR_TRY(atr_file_read(job->voc.samples[index].image, FILE_LIMIT, &bytes, &size));
-    if ((int64_t)size != x->image_at[index + 1] - x->image_at[index] ||
-        atr_hash64(bytes, size, 0) != x->image_sums[index]) {
-        status = atr_fail(ATR_ERR_DATA, "%s: changed while it was packed; run pack again",
-                          job->voc.samples[index].image);
-        goto done;
-    }
-    ATR_TRY(atr_h5_write_at(file, ATR_DATASET_IMAGE_BYTES, x->image_at[index], bytes, (int64_t)size));
+    ATR_TRY(atr_pack_read_image(job, index, &bytes, &size));
+    ATR_TRY(atr_h5_write_at(file, ATR_DATASET_IMAGE_BYTES, job->index.image_at[index], bytes, (int64_t)size));
 
 done:
     atr_free(bytes);

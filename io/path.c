@@ -1,5 +1,6 @@
 #include "io/path.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -63,6 +64,39 @@ const char *atr_path_base(const char *path)
     const char *slash = strrchr(path, '/');
 
     return slash == NULL ? path : slash + 1;
+}
+
+atr_status atr_path_make_above(const char *path)
+{
+    atr_status status = ATR_OK;
+    char *part = NULL;
+
+    ATR_TRY(atr_strdup(path, &part));
+    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(part, 0777) != 0 && errno != EEXIST) {
+            status = atr_fail(ATR_ERR_IO, "%s: cannot make this folder: %s", part, strerror(errno));
+            goto done;
+        }
+        *slash = '/';
+    }
+
+done:
+    atr_free(part);
+    return status;
+}
+
+bool atr_path_is_empty_folder(const char *path)
+{
+    DIR *dir = opendir(path);
+    int others = 0;
+
+    if (dir == NULL)
+        return false;
+    for (const struct dirent *e = readdir(dir); e != NULL && others == 0; e = readdir(dir))
+        others += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+    closedir(dir);
+    return others == 0;
 }
 
 bool atr_path_is_folder(const char *path)

@@ -20,6 +20,12 @@ atr_status atr_path_join(const char *folder, const char *name, char **out);
 /* The part of `path` after its last '/'; borrowed from `path`. */
 const char *atr_path_base(const char *path);
 
+/* Makes the folders above `path` that are not there. ATR_ERR_IO. */
+atr_status atr_path_make_above(const char *path);
+
+/* Whether the folder holds nothing at all; false where it cannot be read. */
+bool atr_path_is_empty_folder(const char *path);
+
 bool atr_path_is_folder(const char *path);
 bool atr_path_exists(const char *path);
 

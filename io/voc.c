@@ -1,49 +1,30 @@
-#include "io/voc.h"
-
+/* Reader of PASCAL VOC's layout:
+ *     ROOT/JPEGImages/NAME.jpg             .jpg, .jpeg, .png in any case; folders below are part of the name
+ *     ROOT/SegmentationClass/NAME.png      indexed or grey: the stored value is the label
+ *     ROOT/ImageSets/Segmentation/{train,val,test,trainval}.txt      a name per line
+ * SOURCE is ROOT, or a folder with exactly one ROOT in it. */
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
 
-#include "io/h5.h"
 #include "io/path.h"
-#include "io/voc_impl.h"
+#include "io/source_impl.h"
 
-static const char *const image_suffixes[] = {"jpg", "jpeg", "png", NULL};
 /* Suffixes we do not read as masks are listed too: such a file gets a message about itself instead of "no mask". */
 static const char *const mask_suffixes[] = {"png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", NULL};
+static const char *const list_folders[] = {"ImageSets/Segmentation/", NULL};
 
 /* What a scan works on. */
 typedef struct scan {
-    const atr_voc_config *config;
+    const atr_source_config *config;
     atr_findings *findings;
-    atr_voc *voc;
-    atr_voc_files images, masks;
+    atr_source *source;
+    atr_source_files images, masks;
     uint8_t *splits;      /* [images.count] */
     int64_t missing;      /* pictures without mask */
     int64_t near_missing; /* of these: a mask differs in case only */
 } scan;
-
-void atr_voc_free(atr_voc *voc)
-{
-    for (int64_t i = 0; voc->samples != NULL && i < voc->count; i++) {
-        atr_free(voc->samples[i].name);
-        atr_free(voc->samples[i].image);
-        atr_free(voc->samples[i].mask);
-    }
-    atr_free(voc->samples);
-    atr_free(voc->root);
-    *voc = (atr_voc){0};
-}
-
-const char *atr_voc_relative(const atr_voc *voc, const char *path)
-{
-    const size_t length = strlen(voc->root);
-
-    if (strncmp(path, voc->root, length) != 0)
-        return path;
-    return path + length + strspn(path + length, "/");
-}
 
 static bool is_root(const char *folder)
 {
@@ -101,157 +82,35 @@ done:
     return status;
 }
 
-static atr_status collect(const char *root, const char *name, const char *const *suffixes, atr_voc_files *out)
+/* Several data sets side by side are this format too: the scan says to name one of them. */
+static bool detect(const char *folder)
+{
+    char *root = NULL, *masks = NULL;
+    const atr_status status = find_root(folder, &root);
+    bool found = status == ATR_ERR_USAGE;
+
+    if (status == ATR_OK && atr_path_join(root, "SegmentationClass", &masks) == ATR_OK)
+        found = atr_path_is_folder(masks);
+    atr_free(masks);
+    atr_free(root);
+    return found;
+}
+
+static atr_status collect(const char *root, const char *name, const char *const *suffixes,
+                          atr_source_files *out)
 {
     atr_status status = ATR_OK;
     char *folder = NULL;
 
     ATR_TRY(atr_path_join(root, name, &folder));
-    ATR_TRY(atr_voc_collect(folder, suffixes, out));
+    ATR_TRY(atr_source_collect(folder, suffixes, out));
 
 done:
     atr_free(folder);
     return status;
 }
 
-/* F02: a.jpg beside a.png. Which one the mask belongs to nobody can know. */
-static atr_status report_twins(scan *s)
-{
-    atr_status status = ATR_OK;
-
-    for (int64_t i = 1; i < s->images.count; i++) {
-        const atr_voc_file *a = &s->images.list[i - 1], *b = &s->images.list[i];
-        if (strcmp(a->stem, b->stem) == 0)
-            ATR_TRY(atr_findings_add(
-                s->findings, "F02", ATR_ERROR, atr_voc_relative(s->voc, a->path),
-                "%s has the same name, so one mask would serve two pictures.\nRemove or rename "
-                "one of them.",
-                atr_path_base(b->path)));
-    }
-
-done:
-    return status;
-}
-
-/* A listed name among the pictures; a suffix in the list is forgiven. */
-static int64_t find_listed(const atr_voc_files *images, char *name)
-{
-    int64_t index = atr_voc_find(images, name);
-    char *dot = strrchr(name, '.');
-
-    for (int i = 0; index < 0 && dot != NULL && image_suffixes[i] != NULL; i++)
-        if (strcasecmp(dot + 1, image_suffixes[i]) == 0) {
-            *dot = '\0';
-            index = atr_voc_find(images, name);
-            *dot = '.';
-        }
-    return index;
-}
-
-/* F03: names of one list that no picture has. */
-static atr_status report_unknown(scan *s, const char *list, char **names, const int64_t *found, int64_t count,
-                                 int64_t unknown)
-{
-    atr_status status = ATR_OK;
-    int64_t first = 0, near = 0;
-
-    while (found[first] >= 0)
-        first++;
-    for (int64_t i = 0; i < count; i++)
-        near += found[i] < 0 && atr_voc_has_any_case(&s->images, names[i]);
-    ATR_TRY(atr_findings_add(
-        s->findings, "F03", ATR_ERROR, list,
-        "%lld of %lld names have no picture (first: '%s'; looked for JPEGImages/%s.{jpg,jpeg,png} "
-        "in any case of the suffix).\n%lld differ only in case. The split would silently be smaller "
-        "than its list says: correct the list or add the pictures.",
-        (long long)unknown, (long long)count, names[first], names[first], (long long)near));
-    for (int64_t i = 0; i < count; i++)
-        if (found[i] < 0)
-            ATR_TRY(atr_findings_item(s->findings, "%s", names[i]));
-
-done:
-    return status;
-}
-
-/* Marks the pictures of one list with `bit`; `*exists` says whether there is such a list. Names already marked with one of
- * `except` stay as they are. */
-static atr_status read_split_list(scan *s, const char *name, uint8_t bit, uint8_t except, bool *exists)
-{
-    atr_status status = ATR_OK;
-    char *path = NULL, **names = NULL;
-    int64_t *found = NULL; /* [count] picture of each name */
-    int64_t count = 0, unknown = 0;
-
-    *exists = false;
-    ATR_TRY(atr_format(&path, "%s/ImageSets/Segmentation/%s.txt", s->voc->root, name));
-    if (!atr_path_exists(path))
-        goto done;
-    *exists = true;
-    ATR_TRY(atr_voc_read_list(path, &names, &count));
-    ATR_TRY(ATR_NEW(count, &found));
-    for (int64_t i = 0; i < count; i++) {
-        found[i] = find_listed(&s->images, names[i]);
-        unknown += found[i] < 0;
-        if (found[i] >= 0 && (s->splits[found[i]] & except) == 0)
-            s->splits[found[i]] |= bit;
-    }
-    if (unknown > 0)
-        ATR_TRY(report_unknown(s, atr_voc_relative(s->voc, path), names, found, count, unknown));
-
-done:
-    atr_free(found);
-    atr_h5_names_free(names, count);
-    atr_free(path);
-    return status;
-}
-
-/* L09 for names: the same picture listed twice. */
-static atr_status report_shared_names(scan *s)
-{
-    atr_status status = ATR_OK;
-    int64_t shared = 0;
-
-    for (int64_t i = 0; i < s->images.count; i++)
-        shared += (s->splits[i] & (s->splits[i] - 1)) != 0;
-    if (shared == 0)
-        return ATR_OK;
-    ATR_TRY(atr_findings_add(
-        s->findings, "L09", ATR_WARNING, "",
-        "%lld images are listed in more than one of train, val and test.\nThe score would be too "
-        "high: the network is asked what it was shown. Take them out of one list.",
-        (long long)shared));
-    for (int64_t i = 0; i < s->images.count; i++)
-        if ((s->splits[i] & (s->splits[i] - 1)) != 0)
-            ATR_TRY(atr_findings_item(s->findings, "%s", s->images.list[i].stem));
-
-done:
-    return status;
-}
-
-static atr_status split_by_lists(scan *s)
-{
-    atr_status status = ATR_OK;
-    bool train = false, val = false, test = false, both = false;
-
-    ATR_TRY(read_split_list(s, "train", 1 << ATR_SPLIT_TRAIN, 0, &train));
-    ATR_TRY(read_split_list(s, "val", 1 << ATR_SPLIT_VAL, 0, &val));
-    ATR_TRY(read_split_list(s, "test", 1 << ATR_SPLIT_TEST, 0, &test));
-    if (!train) /* what trainval names beyond val is for training */
-        ATR_TRY(read_split_list(s, "trainval", 1 << ATR_SPLIT_TRAIN, 1 << ATR_SPLIT_VAL, &both));
-    if (!train && !val && !test && !both)
-        status = atr_fail(
-            ATR_ERR_USAGE,
-            "%s: no lists ImageSets/Segmentation/{train,val,test,trainval}.txt; give --split 0.9:0.1 to "
-            "draw train and val by name",
-            s->voc->root);
-    else
-        status = report_shared_names(s);
-
-done:
-    return status;
-}
-
-static bool is_known_mask(const atr_voc_file *file)
+static bool is_known_mask(const atr_source_file *file)
 {
     const char *dot = strrchr(file->path, '.');
 
@@ -261,17 +120,17 @@ static bool is_known_mask(const atr_voc_file *file)
 /* The mask of picture `stem` into `*path`, NULL if there is none. */
 static atr_status find_mask(scan *s, const char *stem, char **path)
 {
-    const int64_t index = atr_voc_find(&s->masks, stem);
+    const int64_t index = atr_source_find(&s->masks, stem);
 
     *path = NULL;
     if (index < 0) {
         s->missing++;
-        s->near_missing += atr_voc_has_any_case(&s->masks, stem);
+        s->near_missing += atr_source_has_any_case(&s->masks, stem);
         return ATR_OK;
     }
-    const atr_voc_file *file = &s->masks.list[index];
+    const atr_source_file *file = &s->masks.list[index];
     if (!is_known_mask(file))
-        return atr_findings_add(s->findings, "F01", ATR_ERROR, atr_voc_relative(s->voc, file->path),
+        return atr_findings_add(s->findings, "F01", ATR_ERROR, atr_source_relative(s->source, file->path),
                                 "masks of this kind are not read.\nExport masks as PNG, indexed or grey.");
     return atr_strdup(file->path, path);
 }
@@ -279,25 +138,15 @@ static atr_status find_mask(scan *s, const char *stem, char **path)
 /* L06, with all names, from the samples that have no mask. */
 static atr_status report_missing(scan *s, const char *const *names, int64_t count, int64_t samples)
 {
-    static const char *const going_on[] = {
-        [ATR_MISSING_ERROR] =
-            "Without masks they cannot be trained on or scored. --missing-mask=skip leaves them out, "
-            "--missing-mask=background takes them as all background.",
-        [ATR_MISSING_SKIP] = "They are left out (--missing-mask=skip).",
-        [ATR_MISSING_BACKGROUND] = "They are taken as all background (--missing-mask=background)."};
-    const atr_missing_mask missing = s->config->missing;
     atr_status status = ATR_OK;
+    char *expected = NULL;
 
-    ATR_TRY(atr_findings_add(
-        s->findings, "L06", missing == ATR_MISSING_ERROR ? ATR_ERROR : ATR_WARNING, "",
-        "%lld of %lld images have no mask (first: %s; looked for SegmentationClass/%s.png in any "
-        "case of the suffix).\n%lld differ only in case. %s",
-        (long long)count, (long long)samples, names[0], names[0], (long long)s->near_missing,
-        going_on[missing]));
-    for (int64_t i = 0; i < count; i++)
-        ATR_TRY(atr_findings_item(s->findings, "%s", names[i]));
+    ATR_TRY(atr_format(&expected, "SegmentationClass/%s.png", names[0]));
+    ATR_TRY(
+        atr_source_report_missing(s->source, names, count, samples, s->near_missing, expected, s->findings));
 
 done:
+    atr_free(expected);
     return status;
 }
 
@@ -305,29 +154,29 @@ done:
 static atr_status build_samples(scan *s)
 {
     atr_status status = ATR_OK;
-    atr_voc *voc = s->voc;
+    atr_source *source = s->source;
     const char **without = NULL; /* names without mask */
     int64_t seen = 0;
 
-    ATR_TRY(ATR_NEW(s->images.count, &voc->samples));
+    ATR_TRY(ATR_NEW(s->images.count, &source->samples));
     ATR_TRY(ATR_NEW(s->images.count, &without));
     for (int64_t i = 0; i < s->images.count; i++) {
-        const atr_voc_file *file = &s->images.list[i];
-        atr_voc_sample *sample = &voc->samples[voc->count];
+        const atr_source_file *file = &s->images.list[i];
+        atr_source_sample *sample = &source->samples[source->count];
         const int64_t missing = s->missing;
         if (i > 0 && strcmp(file->stem, s->images.list[i - 1].stem) == 0)
             continue;
         if (s->splits[i] == 0) {
-            voc->unlisted++;
+            source->unlisted++;
             continue;
         }
         seen++;
-        ATR_TRY(find_mask(s, file->stem, &sample->mask));
+        ATR_TRY(find_mask(s, file->stem, &sample->labels));
         if (s->missing > missing)
             without[missing] = file->stem;
-        if (sample->mask == NULL && (s->missing == missing || s->config->missing != ATR_MISSING_BACKGROUND))
+        if (sample->labels == NULL && (s->missing == missing || s->config->missing != ATR_MISSING_BACKGROUND))
             continue; /* reported, skipped, or of a kind we do not read */
-        voc->count++;
+        source->count++;
         ATR_TRY(atr_strdup(file->stem, &sample->name));
         ATR_TRY(atr_strdup(file->path, &sample->image));
         sample->splits = s->splits[i];
@@ -340,32 +189,81 @@ done:
     return status;
 }
 
-atr_status atr_voc_scan(const atr_voc_config *config, atr_findings *findings, atr_voc *out)
+static atr_status scan_voc(const atr_source_config *config, atr_findings *findings, atr_source *out)
 {
     atr_status status = ATR_OK;
-    scan s = {.config = config, .findings = findings, .voc = out};
+    scan s = {.config = config, .findings = findings, .source = out};
 
-    *out = (atr_voc){0};
-    ATR_TRY(find_root(config->source, &out->root));
-    ATR_TRY(collect(out->root, "JPEGImages", image_suffixes, &s.images));
+    ATR_TRY(find_root(config->folder, &out->root));
+    ATR_TRY(collect(out->root, "JPEGImages", atr_source_image_suffixes, &s.images));
     if (s.images.count == 0) {
         status = atr_fail(ATR_ERR_NOT_FOUND, "%s/JPEGImages: no .jpg, .jpeg or .png in it", out->root);
         goto done;
     }
     ATR_TRY(collect(out->root, "SegmentationClass", mask_suffixes, &s.masks));
-    ATR_TRY(report_twins(&s));
-    ATR_TRY(ATR_NEW(s.images.count, &s.splits));
-    if (config->rule == NULL)
-        ATR_TRY(split_by_lists(&s));
-    for (int64_t i = 0; config->rule != NULL && i < s.images.count; i++)
-        s.splits[i] = (uint8_t)(1 << atr_split_of(config->rule, s.images.list[i].stem));
+    ATR_TRY(atr_source_report_twins(out, &s.images, findings));
+    ATR_TRY(atr_source_mark(out, &s.images, list_folders, "JPEGImages/", findings, &s.splits));
     ATR_TRY(build_samples(&s));
 
 done:
     atr_free(s.splits);
-    atr_voc_files_free(&s.images);
-    atr_voc_files_free(&s.masks);
-    if (status != ATR_OK)
-        atr_voc_free(out);
+    atr_source_files_free(&s.images);
+    atr_source_files_free(&s.masks);
     return status;
 }
+
+/* L03: colours instead of numbers. */
+static atr_status colour_fault(const char *path, const atr_image_info *info, atr_findings *findings)
+{
+    const char *kind = info->channels == 2   ? "a grey mask with an alpha channel"
+                       : info->channels == 3 ? "an RGB mask"
+                                             : "an RGBA mask";
+
+    return atr_findings_add(
+        findings, "L03", ATR_ERROR, path,
+        "is %s; colours are no class numbers.\nConverted by guess, one wrong colour would be a wrong "
+        "class. Export an indexed or grey PNG whose pixel values are the class ids.",
+        kind);
+}
+
+static atr_status read_mask(const atr_source *source, int64_t index, const atr_source_picture *picture,
+                            atr_findings *findings, atr_source_labels *out)
+{
+    const char *path = source->samples[index].labels;
+    atr_status status = ATR_OK;
+    atr_image_info info = {0};
+    void *bytes = NULL;
+    size_t size = 0;
+
+    (void)picture;
+    out->kind = "mask";
+    status = atr_file_read(path, ATR_SOURCE_FILE_LIMIT, &bytes, &size);
+    if (status == ATR_OK)
+        status = atr_image_probe(bytes, size, &info);
+    if (status == ATR_OK && info.format == ATR_IMAGE_PNG && info.channels > 1 && !info.palette) {
+        status = colour_fault(atr_source_relative(source, path), &info, findings);
+        goto done;
+    }
+    out->lossy = info.format == ATR_IMAGE_JPEG;
+    if (status == ATR_OK)
+        status = atr_mask_decode(bytes, size, &out->mask);
+    if (status != ATR_OK) {
+        status = atr_source_file_fault(source, path, status, findings);
+        goto done;
+    }
+    out->width = out->mask.width;
+    out->height = out->mask.height;
+    out->good = true;
+
+done:
+    atr_free(bytes);
+    return status;
+}
+
+const atr_source_format atr_source_voc = {
+    .name = "voc",
+    .layout = "folders JPEGImages, SegmentationClass and ImageSets/Segmentation, here or one level below",
+    .detect = detect,
+    .scan = scan_voc,
+    .read = read_mask,
+};

@@ -74,6 +74,39 @@ says err "warning L08"
 expect 1 "$ATROUS" pack shapes -o strict.h5 --classes $((classes + 1)) --strict
 says err "error L08"
 
+# labelme: told by content, labels by name, written out in VOC layout and read again.
+mkdir annotated
+for i in 1 2 3; do
+    cp "shapes/JPEGImages/$(ls shapes/JPEGImages | sed -n ${i}p)" annotated/p$i.jpg
+    printf '{"imagePath":"p%s.jpg","imageData":null,"shapes":[{"label":"Dog ","points":[[3,4],[40,9],[9,30]]}]}' \
+        $i >annotated/p$i.json
+done
+printf '__ignore__\n_background_\ndog\n' >labels.txt
+expect 1 "$ATROUS" pack annotated -o lm.h5 --classes labels.txt --split 1:1
+says err "error L07 p1.json: label 'Dog ' (1 shape) is not in labels.txt (did you mean 'dog'?)" "lm.h5 is not written"
+says lm.h5.report.json '"code": "L07"'
+expect 2 "$ATROUS" pack annotated -o lm.h5 --classes 2 --split 1:1
+says err "--classes must be a file for format labelme"
+expect 2 "$ATROUS" pack annotated -o lm.h5 --classes labels.txt --split 1:1 --binary-255
+expect 2 "$ATROUS" pack annotated -o lm.h5 --classes labels.txt --split 1:1 --format coco
+says err "there are voc, labelme"
+expect 2 "$ATROUS" pack shapes -o lm.h5 --classes 5 --map 'Dog =1'
+says err "the left side is a stored value"
+expect 0 "$ATROUS" pack annotated -o lm.h5 --to-voc voc/ --classes labels.txt --split 1:1 --map 'Dog =dog' --verify --stats
+says out "3 samples" "voc/: the same in VOC layout" "all 3 samples are sound" "_background_"
+expect 2 "$ATROUS" pack annotated --to-voc voc --classes labels.txt --split 1:1 --map 'Dog =dog'
+says err "not empty"
+expect 2 "$ATROUS" pack annotated --to-voc other --classes labels.txt --split 1:1 --stats
+says err "give -o DATA.h5 too"
+[ "$(cat voc/classes.txt)" = "_background_
+dog" ] || fail "voc/classes.txt"
+expect 0 "$ATROUS" pack voc -o again.h5 --classes voc/classes.txt
+says out "3 samples"
+cmp voc/JPEGImages/p1.jpg annotated/p1.jpg || fail "--to-voc changed a picture"
+expect 0 "$ATROUS" pack shapes --to-voc copy --classes shapes/classes.txt
+says out "20 samples"
+cmp copy/ImageSets/Segmentation/val.txt shapes/ImageSets/Segmentation/val.txt || fail "--to-voc changed a list"
+
 # Damage and truncation are named.
 size=$(wc -c <data.h5)
 cp data.h5 bad.h5

@@ -81,7 +81,7 @@ static void rules_say_what_each_value_means(void **state)
     assert_int_equal(table->id[4], 4);
     assert_int_equal(table->id[5], ATR_LABEL_ODD);
     assert_int_equal(table->id[255], ATR_IGNORE);
-    const atr_label_rules rules = {ignore, 2, map, 3, false};
+    const atr_label_rules rules = {.ignore = ignore, .ignore_count = 2, .map = map, .map_count = 3};
     assert_int_equal(atr_label_map_build(&classes, &rules, table), ATR_OK);
     assert_int_equal(table->id[11], ATR_IGNORE);
     assert_int_equal(table->id[255], ATR_IGNORE);
@@ -107,20 +107,23 @@ static void rules_without_meaning_are_refused(void **state)
 
     assert_non_null(table);
     assert_int_equal(atr_class_list_read("5", &classes), ATR_OK);
-    assert_int_equal(atr_label_map_build(&classes, &(atr_label_rules){class_value, 1, NULL, 0, false}, table),
+    assert_int_equal(
+        atr_label_map_build(&classes, &(atr_label_rules){.ignore = class_value, .ignore_count = 1}, table),
+        ATR_ERR_USAGE);
+    assert_int_equal(
+        atr_label_map_build(&classes, &(atr_label_rules){.ignore = large, .ignore_count = 1}, table),
+        ATR_ERR_USAGE);
+    assert_int_equal(atr_label_map_build(&classes, &(atr_label_rules){.map = beyond, .map_count = 1}, table),
                      ATR_ERR_USAGE);
-    assert_int_equal(atr_label_map_build(&classes, &(atr_label_rules){large, 1, NULL, 0, false}, table),
-                     ATR_ERR_USAGE);
-    assert_int_equal(atr_label_map_build(&classes, &(atr_label_rules){NULL, 0, beyond, 1, false}, table),
-                     ATR_ERR_USAGE);
-    assert_int_equal(atr_label_map_build(&classes, &(atr_label_rules){NULL, 0, NULL, 0, true}, table),
+    assert_int_equal(atr_label_map_build(&classes, &(atr_label_rules){.binary_255 = true}, table),
                      ATR_ERR_USAGE);
     atr_class_list_free(&classes);
     assert_int_equal(atr_class_list_read("2", &classes), ATR_OK);
-    assert_int_equal(atr_label_map_build(&classes, &(atr_label_rules){usual, 1, NULL, 0, true}, table),
-                     ATR_ERR_USAGE);
-    assert_int_equal(atr_label_map_build(&classes, &(atr_label_rules){NULL, 0, NULL, 0, true}, table),
-                     ATR_OK);
+    assert_int_equal(
+        atr_label_map_build(
+            &classes, &(atr_label_rules){.ignore = usual, .ignore_count = 1, .binary_255 = true}, table),
+        ATR_ERR_USAGE);
+    assert_int_equal(atr_label_map_build(&classes, &(atr_label_rules){.binary_255 = true}, table), ATR_OK);
     assert_int_equal(table->id[255], 1);
     atr_class_list_free(&classes);
     free(table);

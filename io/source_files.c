@@ -8,11 +8,11 @@
 #include "io/h5.h"
 #include "io/image.h"
 #include "io/path.h"
-#include "io/voc_impl.h"
+#include "io/source_impl.h"
 
 enum { DEEPEST = 32, LIST_LIMIT = 1 << 30 };
 
-void atr_voc_files_free(atr_voc_files *files)
+void atr_source_files_free(atr_source_files *files)
 {
     for (int64_t i = 0; i < files->count; i++) {
         atr_free(files->list[i].stem);
@@ -20,7 +20,7 @@ void atr_voc_files_free(atr_voc_files *files)
     }
     atr_free(files->list);
     atr_free(files->folded);
-    *files = (atr_voc_files){0};
+    *files = (atr_source_files){0};
 }
 
 /* Position of the suffix of `name` in `suffixes`, -1 if it is none of them; `*length` of the name without it. */
@@ -37,10 +37,10 @@ static int suffix_rank(const char *name, const char *const *suffixes, int *lengt
 }
 
 static atr_status add_file(const char *folder, const char *below, const char *name, int length, int rank,
-                           atr_voc_files *out)
+                           atr_source_files *out)
 {
     atr_status status = ATR_OK;
-    atr_voc_file file = {.rank = rank};
+    atr_source_file file = {.rank = rank};
 
     ATR_TRY(atr_format(&file.stem, "%s%.*s", below, length, name));
     ATR_TRY(atr_format(&file.path, "%s/%s%s", folder, below, name));
@@ -60,7 +60,7 @@ done:
 
 /* `below`: path from `folder` to the folder looked at, "" or ending with '/'. */
 static atr_status walk(const char *folder, const char *below, int depth, const char *const *suffixes,
-                       atr_voc_files *out)
+                       atr_source_files *out)
 {
     atr_status status = ATR_OK;
     char *path = NULL;
@@ -100,7 +100,7 @@ done:
 
 static int by_stem(const void *a, const void *b)
 {
-    const atr_voc_file *x = a, *y = b;
+    const atr_source_file *x = a, *y = b;
     const int order = strcmp(x->stem, y->stem);
 
     if (order != 0)
@@ -113,27 +113,48 @@ static int by_folded(const void *a, const void *b)
     return strcasecmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-atr_status atr_voc_collect(const char *folder, const char *const *suffixes, atr_voc_files *out)
+static void fold(atr_source_files *files)
+{
+    for (int64_t i = 0; i < files->count; i++)
+        files->folded[i] = files->list[i].stem;
+    if (files->count > 1)
+        qsort(files->folded, (size_t)files->count, sizeof *files->folded, by_folded);
+}
+
+void atr_source_files_filter(atr_source_files *files, const bool *keep)
+{
+    int64_t kept = 0;
+
+    for (int64_t i = 0; i < files->count; i++) {
+        if (keep[i]) {
+            files->list[kept++] = files->list[i];
+        } else {
+            atr_free(files->list[i].stem);
+            atr_free(files->list[i].path);
+        }
+    }
+    files->count = kept;
+    fold(files);
+}
+
+atr_status atr_source_collect(const char *folder, const char *const *suffixes, atr_source_files *out)
 {
     atr_status status = ATR_OK;
 
-    *out = (atr_voc_files){0};
+    *out = (atr_source_files){0};
     ATR_TRY(walk(folder, "", 0, suffixes, out));
     ATR_TRY(ATR_NEW(out->count, &out->folded));
     if (out->count > 1)
         qsort(out->list, (size_t)out->count, sizeof *out->list, by_stem);
-    for (int64_t i = 0; i < out->count; i++)
-        out->folded[i] = out->list[i].stem;
-    if (out->count > 1)
-        qsort(out->folded, (size_t)out->count, sizeof *out->folded, by_folded);
+    fold(out);
 
 done:
     if (status != ATR_OK)
-        atr_voc_files_free(out);
+        atr_source_files_free(out);
     return status;
 }
 
-int64_t atr_voc_find(const atr_voc_files *files, const char *stem)
+int64_t atr_source_find(const atr_source_files *files, const char *stem)
 {
     int64_t low = 0, high = files->count;
 
@@ -147,7 +168,7 @@ int64_t atr_voc_find(const atr_voc_files *files, const char *stem)
     return low < files->count && strcmp(files->list[low].stem, stem) == 0 ? low : -1;
 }
 
-bool atr_voc_has_any_case(const atr_voc_files *files, const char *stem)
+bool atr_source_has_any_case(const atr_source_files *files, const char *stem)
 {
     return files->count > 0 &&
            bsearch(&stem, files->folded, (size_t)files->count, sizeof *files->folded, by_folded) != NULL;
@@ -177,7 +198,7 @@ done:
     return status;
 }
 
-atr_status atr_voc_read_list(const char *path, char ***names, int64_t *count)
+atr_status atr_source_read_list(const char *path, char ***names, int64_t *count)
 {
     atr_status status = ATR_OK;
     char *bytes = NULL, **found = NULL;
