@@ -145,22 +145,24 @@ static atr_status read_line(char *line, const atr_class_list *classes, int64_t n
     char *number = line + strlen(line), shown[64];
     double weight = 0.0;
     int64_t k = 0;
+    bool named;
 
     while (number > line && strchr(" \t:=,", number[-1]) == NULL)
         number--;
     if (!atr_parse_real(number, &weight))
         return atr_fail(ATR_ERR_DATA, "'%s' ends with no number", atr_printable(line, shown, sizeof shown));
+    named = number > line;
     while (number > line && strchr(" \t:=,", number[-1]) != NULL)
         *--number = '\0';
-    if (line[0] == '\0')
+    if (!named)
         k = next;
     else
         while (k < classes->count && strcmp(line, classes->names[k]) != 0)
             k++;
     if (k >= classes->count)
-        return line[0] == '\0' ? atr_fail(ATR_ERR_DATA, "more weights than the %lld classes", (long long)k)
-                               : atr_fail(ATR_ERR_DATA, "no class is called '%s'",
-                                          atr_printable(line, shown, sizeof shown));
+        return !named ? atr_fail(ATR_ERR_DATA, "more weights than the %lld classes", (long long)k)
+                      : atr_fail(ATR_ERR_DATA, "no class is called '%s'",
+                                 atr_printable(line, shown, sizeof shown));
     if (seen[k])
         return atr_fail(ATR_ERR_DATA, "class '%s' has two weights", classes->names[k]);
     seen[k] = true;
