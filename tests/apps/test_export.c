@@ -49,7 +49,9 @@ static void write_files(void)
     optim.slots[0].flat = moment;
     const atr_train_state state = {.global_step = 12, .ranks = 1, .global_batch = 4};
     must(atr_checkpoint_write(model, &(atr_checkpoint){.info = &info, .params = session.params}));
-    must(atr_checkpoint_write(checkpoint, &(atr_checkpoint){&info, session.params, &optim, &state}));
+    must(atr_checkpoint_write(
+        checkpoint,
+        &(atr_checkpoint){.info = &info, .params = session.params, .optim = &optim, .state = &state}));
     atr_free(moment);
     atr_session_close(&session);
 }

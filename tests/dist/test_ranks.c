@@ -355,7 +355,7 @@ static void gradients_are_clipped_to_the_norm(void **state)
 {
     const double decay = 1e-4; /* job_open */
     job free, clipped;
-    double apart = 0, whole = 0;
+    double off = 0, whole = 0;
 
     (void)state;
     open_part(&free, &usual);
@@ -367,10 +367,10 @@ static void gradients_are_clipped_to_the_norm(void **state)
     for (int64_t i = 0; i < atr_params_flat_count(free.net.params); i++) {
         const double g = (double)atr_params_flat_gradients(free.net.params)[i];
         const double want = 0.25 * g + decay * (double)atr_params_flat_values(free.net.params)[i];
-        apart += pow((double)m[i] - want, 2);
+        off += pow((double)m[i] - want, 2);
         whole += pow(want, 2);
     }
-    assert_true(sqrt(apart / whole) < 1e-5);
+    assert_true(sqrt(off / whole) < 1e-5);
 
     job_close(&clipped); /* a larger bound changes nothing */
     open_part(&clipped, &usual);
