@@ -122,8 +122,8 @@ static atr_status write_eval_plot(const atr_run_history *h, atr_text *page)
         miou[i] = 100 * h->evals[i].miou;
         accuracy[i] = 100 * h->evals[i].pixel_accuracy;
     }
-    const atr_curve scores[] = {{"mIoU", epoch, miou, h->eval_count, true},
-                                {"pixel accuracy", epoch, accuracy, h->eval_count, true}};
+    const atr_curve scores[] = {{"mIoU", epoch, miou, h->eval_count, true, false},
+                                {"pixel accuracy", epoch, accuracy, h->eval_count, true, false}};
     ATR_TRY(write_plot(&(atr_plot){"Validation, percent", "epoch", NULL, scores, 2, true}, page));
 done:
     atr_free(epoch);

@@ -100,7 +100,8 @@ static atr_status evaluate(atr_trainer *trainer, bool *best)
     };
     if (trainer->root) {
         atr_train_show_eval(trainer, &record);
-        atr_warn_only_class(&scores, trainer->dataset, options.split);
+        atr_warn_only_class(&scores, trainer->dataset, atr_dataset_classes(trainer->dataset),
+                            atr_split_name(options.split));
         status = atr_runlog_eval(trainer->log, &record);
     }
     status = atr_comm_agree(trainer->comm, status);
