@@ -160,6 +160,7 @@ static atr_status report_model(const atr_eval_options *options, const atr_datase
         .wanted = images,
         .classes = atr_dataset_classes(dataset),
         .confusion = confusion,
+        .loss = *wanted->loss,
     };
     atr_scores scores;
     atr_status status = ATR_OK;
@@ -176,7 +177,8 @@ static atr_status evaluate_model(const atr_options *parsed, const atr_eval_optio
                                  bool *partly)
 {
     atr_eval_clock clock = {atr_seconds(), atr_comm_rank(comm) == 0 ? atr_cli_columns(stderr) : 0};
-    atr_evaluate_options wanted = {.progress = atr_eval_progress, .user = &clock};
+    double loss = NAN;
+    atr_evaluate_options wanted = {.progress = atr_eval_progress, .user = &clock, .loss = &loss};
     atr_session session = {0};
     atr_confusion confusion = {0};
     atr_dataset *dataset = NULL;

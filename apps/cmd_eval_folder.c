@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -105,7 +106,7 @@ static atr_status report(const atr_eval_options *o, const char *truth, const atr
 {
     const char *const split = task->dataset != NULL ? atr_split_name(task->split) : NULL;
     const atr_evaluated what = {
-        truth, split, NULL, o->predictions, scored, wanted, task->classes, confusion,
+        truth, split, NULL, o->predictions, scored, wanted, task->classes, confusion, NAN,
     };
     atr_scores scores;
     atr_status status = ATR_OK;

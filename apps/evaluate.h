@@ -16,6 +16,10 @@ typedef struct atr_evaluate_options {
     /* Told on rank 0 how far the work is, over all ranks; may be NULL. */
     void (*progress)(void *user, int64_t done, int64_t total);
     void *user;
+    const float *class_weights; /* [classes] of `loss`; NULL: all 1 */
+    /* Set, on all ranks, to the mean cross-entropy over all valid pixels of the network's outputs (see atr_segmenter_loss()); NaN
+     * where there is none. The same for any number of ranks. NULL: not wanted. */
+    double *loss;
 } atr_evaluate_options;
 
 /* Collective over the session's comm; the status is agreed. Every sample is counted exactly once, whatever the number of ranks;
@@ -43,6 +47,7 @@ typedef struct atr_evaluated {
     int64_t wanted;          /* that should have been */
     const atr_class_list *classes;
     const atr_confusion *confusion;
+    double loss; /* cross-entropy; NaN: none */
 } atr_evaluated;
 
 /* A table by class, then the means, on the standard output. */

@@ -195,6 +195,7 @@ void atr_evaluated_json(const atr_evaluated *what, atr_text *text)
     real(text, "mean_f1", scores.mean_f1);
     real(text, "pixel_accuracy", scores.pixel_accuracy);
     real(text, "frequency_iou", scores.frequency_iou);
+    real(text, "loss", what->loss);
     atr_text_append(text, ",\n  \"classes_present\": %lld", (long long)scores.present);
     reals(text, "iou", scores.iou, count);
     reals(text, "recall", scores.recall, count);

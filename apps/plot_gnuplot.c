@@ -66,6 +66,8 @@ static void forget(atr_gnuplot_job *job)
         fclose(job->input);
     if (job->picture != NULL)
         fclose(job->picture);
+    if (job->complaints != NULL)
+        fclose(job->complaints);
     *job = (atr_gnuplot_job){0};
 }
 
@@ -80,6 +82,7 @@ static atr_status spawn(atr_gnuplot_job *job, bool background)
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, fileno(job->input), STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, fileno(job->picture), STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, fileno(job->complaints), STDERR_FILENO);
     posix_spawnattr_init(&attributes);
     if (background)
         posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
@@ -99,9 +102,9 @@ atr_status atr_gnuplot_start(const atr_text *script, bool background, atr_gnuplo
 {
     atr_status status = ATR_OK;
 
-    *job = (atr_gnuplot_job){tmpfile(), tmpfile(), 0};
+    *job = (atr_gnuplot_job){tmpfile(), tmpfile(), tmpfile(), 0};
     ATR_TRY(script->status);
-    if (job->input == NULL || job->picture == NULL) {
+    if (job->input == NULL || job->picture == NULL || job->complaints == NULL) {
         status = atr_fail(ATR_ERR_IO, "cannot make a temporary file: %s", strerror(errno));
         goto done;
     }
@@ -128,6 +131,20 @@ static void read_picture(FILE *file, atr_text *picture)
         atr_text_append_bytes(picture, block, (int64_t)got);
 }
 
+/* With gnuplot's first words that are no warning. */
+static atr_status failed(FILE *complaints)
+{
+    char line[256] = "", clean[200];
+
+    rewind(complaints);
+    while (fgets(line, sizeof line, complaints) != NULL)
+        if (strspn(line, " \t\n") < strlen(line) && strstr(line, "arning") == NULL)
+            break;
+    line[strcspn(line, "\n")] = '\0';
+    return atr_fail(ATR_ERR_INTERNAL, "gnuplot failed to draw a plot: %s",
+                    atr_printable(line, clean, sizeof clean));
+}
+
 atr_status atr_gnuplot_finish(atr_gnuplot_job *job, bool wait, bool *running, atr_text *picture)
 {
     atr_status status = ATR_OK;
@@ -141,7 +158,7 @@ atr_status atr_gnuplot_finish(atr_gnuplot_job *job, bool wait, bool *running, at
     if (*running)
         return ATR_OK;
     if (ended < 0 || !WIFEXITED(how) || WEXITSTATUS(how) != 0)
-        status = atr_fail(ATR_ERR_INTERNAL, "gnuplot failed to draw a plot");
+        status = failed(job->complaints);
     else
         read_picture(job->picture, picture);
     forget(job);

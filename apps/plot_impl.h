@@ -21,7 +21,7 @@ atr_status atr_gnuplot_file(const atr_text *script, const char *path);
 
 /* The two halves of it. In the background gnuplot is in a process group of its own, so that Ctrl-C leaves it alone. */
 typedef struct atr_gnuplot_job {
-    void *input, *picture; /* FILE */
+    void *input, *picture, *complaints; /* FILE */
     int child;
 } atr_gnuplot_job;
 atr_status atr_gnuplot_start(const atr_text *script, bool background, atr_gnuplot_job *job);

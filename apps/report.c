@@ -63,14 +63,18 @@ void atr_report_escape(const char *text, atr_text *page)
         }
 }
 
-void atr_report_begin(const char *run, const char *when, atr_text *page)
+void atr_report_begin(const char *run, const char *when, int64_t reload_s, atr_text *page)
 {
     atr_text_append(page, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                          "<meta name=\"viewport\" content=\"width=device-width\"><title>");
+                          "<meta name=\"viewport\" content=\"width=device-width\">");
+    if (reload_s > 0)
+        atr_text_append(page, "<meta http-equiv=\"refresh\" content=\"%lld\">", (long long)reload_s);
+    atr_text_append(page, "<title>");
     atr_report_escape(run, page);
     atr_text_append(page, "</title><style>%s</style></head><body>\n<h1>", style);
     atr_report_escape(run, page);
-    atr_text_append(page, "</h1>\n<p class=\"when\">atrous report, %s</p>\n", when);
+    atr_text_append(page, "</h1>\n<p class=\"when\">atrous report, %s%s</p>\n", when,
+                    reload_s > 0 ? "; the run goes on, and this page follows it" : "");
 }
 
 void atr_report_end(atr_text *page)

@@ -160,6 +160,8 @@ atr_status atr_runlog_step(atr_runlog *log, const atr_log_step *record)
     member(&text, "loss", record->loss);
     member(&text, "lr", record->lr);
     member(&text, "images_per_s", round(record->images_per_s * 1e3) / 1e3);
+    if (isfinite(record->f_score))
+        member(&text, "f_score", record->f_score);
     member(&text, "gradient_norm", record->gradient_norm);
     member(&text, "load_s", round(record->load_s * 1e6) / 1e6);
     member(&text, "step_s", round(record->step_s * 1e6) / 1e6);
@@ -179,6 +181,7 @@ atr_status atr_runlog_eval(atr_runlog *log, const atr_log_eval *record)
     member(&text, "pixel_accuracy", record->scores->pixel_accuracy);
     atr_text_append(&text, ",\"iou\":");
     atr_json_reals(&text, record->scores->iou, record->scores->classes);
+    member(&text, "loss", record->loss);
     member(&text, "seconds", round(record->seconds * 1e3) / 1e3);
     atr_text_append(&text, ",\"best\":%s}", record->best ? "true" : "false");
     return atr_runlog_line(log, &text);

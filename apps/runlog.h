@@ -25,6 +25,7 @@ void atr_runlog_close(atr_runlog *log);
 typedef struct atr_log_step {
     int64_t epoch, step; /* counted from 1 */
     double loss, lr, images_per_s;
+    double f_score; /* NaN: not known */
     double gradient_norm;
     double load_s, step_s; /* waiting for samples, computing */
 } atr_log_step;
@@ -34,6 +35,7 @@ typedef struct atr_log_eval {
     int64_t epoch, step;
     const char *split;
     const atr_scores *scores;
+    double loss; /* cross-entropy; NaN: not known */
     double seconds;
     bool best; /* the best so far */
 } atr_log_eval;

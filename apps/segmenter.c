@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "io/augment.h"
+#include "io/labels.h"
 #include "io/letterbox.h"
 
 /* Pictures of a folder often come in a few sizes: plans for the last ones are kept. */
@@ -177,6 +178,37 @@ atr_status atr_segmenter_run(atr_segmenter *s, const atr_image *picture, const a
                                    .confidence = wanted->confidence};
     ATR_TRY(atr_plan_segment(s->current->plan, 0, &args));
 done:
+    return status;
+}
+
+/* What the loss is divided by. */
+static double weight_of(const uint8_t *labels, int64_t count, const float *class_weights, int64_t classes)
+{
+    double sum = 0;
+
+    for (int64_t i = 0; i < count; i++)
+        if (labels[i] < classes)
+            sum += class_weights != NULL ? (double)class_weights[labels[i]] : 1.0;
+    return sum;
+}
+
+atr_status atr_segmenter_loss(atr_segmenter *s, const uint8_t *truth, int64_t width, int64_t height,
+                              const float *class_weights, double *loss, double *weight)
+{
+    atr_status status = ATR_OK;
+    const atr_fit fit = s->fit == ATR_RUN_LETTERBOX ? ATR_FIT_LETTERBOX : ATR_FIT_STRETCH;
+    uint8_t *labels = NULL;
+
+    if (s->current == NULL)
+        return atr_fail(ATR_ERR_USAGE, "there is no loss before a picture was run");
+    const int64_t rows = s->current->height, columns = s->current->width;
+    ATR_TRY(ATR_NEW(rows * columns, &labels));
+    ATR_TRY(atr_fit_labels(fit, truth, width, height, columns, rows, ATR_IGNORE, labels, &s->workspace));
+    *weight = weight_of(labels, rows * columns, class_weights, s->info->classes);
+    ATR_TRY(atr_plan_cross_entropy(s->current->plan, labels, class_weights, 1.0, loss));
+
+done:
+    atr_free(labels);
     return status;
 }
 

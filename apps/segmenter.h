@@ -41,6 +41,12 @@ typedef struct atr_segmentation {
 atr_status atr_segmenter_run(atr_segmenter *segmenter, const atr_image *picture,
                              const atr_segmentation *wanted);
 
+/* Cross-entropy of the last picture, of the size width x height, against its class ids `truth` [height,width]: *loss is the sum over
+ * the network's output of -w_t ln p_t, *weight the sum of w_t; the truth is brought to that size as the picture was, padding
+ * and ignored pixels count nowhere. class_weights [classes], NULL: all 1. */
+atr_status atr_segmenter_loss(atr_segmenter *segmenter, const uint8_t *truth, int64_t width, int64_t height,
+                              const float *class_weights, double *loss, double *weight);
+
 /* Size of the network's output for the last picture, and its logits [classes,height,width] f32 before softmax. */
 void atr_segmenter_logits_size(const atr_segmenter *segmenter, int64_t *height, int64_t *width);
 atr_status atr_segmenter_logits(atr_segmenter *segmenter, float *out);

@@ -14,6 +14,7 @@ static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *resu
         .epoch = trainer->cursor.epoch + 1,
         .step = trainer->cursor.global_step,
         .loss = result->loss,
+        .f_score = NAN,
         .lr = lr,
         .images_per_s = seconds > 0 ? (double)trainer->options->batch / seconds : 0,
         .gradient_norm = result->gradient_norm,
@@ -26,6 +27,7 @@ static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *resu
     trainer->epoch_loss += result->loss;
     trainer->epoch_steps++;
     atr_train_show_step(trainer, &record);
+    atr_train_watch_step(trainer, &record);
     return atr_runlog_step(trainer->log, &record);
 }
 
@@ -73,11 +75,16 @@ done:
 /* Scores the network on val; `*best`: it was never as good. */
 static atr_status evaluate(atr_trainer *trainer, bool *best)
 {
+    double loss = NAN;
     const atr_evaluate_options options = {
         .split = ATR_SPLIT_VAL,
         .fit = (atr_fit_mode)trainer->options->eval_fit,
         .height = trainer->config.height,
         .width = trainer->config.width,
+        .progress = atr_train_show_evaluating,
+        .user = trainer,
+        .class_weights = trainer->config.class_weight_count > 0 ? trainer->config.class_weights : NULL,
+        .loss = &loss,
     };
     const double started = atr_seconds();
     atr_scores scores;
@@ -95,11 +102,13 @@ static atr_status evaluate(atr_trainer *trainer, bool *best)
         .step = trainer->cursor.global_step,
         .split = atr_split_name(options.split),
         .scores = &scores,
+        .loss = loss,
         .seconds = atr_seconds() - started,
         .best = *best,
     };
     if (trainer->root) {
         atr_train_show_eval(trainer, &record);
+        atr_train_watch_eval(trainer, &record);
         atr_warn_only_class(&scores, trainer->dataset, atr_dataset_classes(trainer->dataset),
                             atr_split_name(options.split));
         status = atr_runlog_eval(trainer->log, &record);
@@ -130,6 +139,8 @@ static atr_status end_epoch(atr_trainer *trainer)
     if (options->eval_period > 0 && (last || number % options->eval_period == 0) &&
         atr_dataset_split(trainer->dataset, ATR_SPLIT_VAL, &samples) > 0)
         ATR_TRY(evaluate(trainer, &best));
+    if (trainer->root)
+        atr_train_watch_epoch(trainer);
     if (whole) {
         trainer->cursor.epoch++;
         trainer->cursor.step_in_epoch = 0;
@@ -141,6 +152,21 @@ done:
     return status;
 }
 
+/* The log's last line: who follows it need not wait for more. */
+static atr_status log_end(const atr_trainer *trainer, const char *how)
+{
+    char now[ATR_TIME_TEXT_BYTES];
+    atr_text text = {0};
+    atr_status status = ATR_OK;
+
+    if (trainer->root) {
+        atr_text_append(&text, "{\"kind\":\"end\",\"time\":\"%s\",\"step\":%lld,\"how\":\"%s\"}",
+                        atr_time_text(now), (long long)trainer->cursor.global_step, how);
+        status = atr_runlog_line(trainer->log, &text);
+    }
+    return atr_comm_agree(trainer->comm, status);
+}
+
 static atr_status stop_run(atr_trainer *trainer)
 {
     const double started = atr_seconds();
@@ -148,6 +174,7 @@ static atr_status stop_run(atr_trainer *trainer)
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_train_save(trainer, false));
+    ATR_TRY(log_end(trainer, "stopped"));
     atr_train_say(trainer,
                   "R03: %s: saved step %lld in %.1f s, exit 75. Resume: the same command with --resume.",
                   signal[0] != '\0' ? signal : "asked to stop", (long long)trainer->cursor.global_step,
@@ -181,6 +208,7 @@ atr_status atr_trainer_run(atr_trainer *trainer)
         }
         ATR_TRY(end_epoch(trainer));
     }
+    ATR_TRY(log_end(trainer, "done"));
     atr_train_say(trainer, "done: %lld steps%s", (long long)trainer->cursor.global_step,
                   isnan(trainer->cursor.best_score) ? "" : ", best.h5 is the network with the best val mIoU");
 

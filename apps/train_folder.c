@@ -1,15 +1,19 @@
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "apps/train_impl.h"
 #include "core/recipe.h"
 #include "core/timer.h"
+#include "io/events.h"
 #include "io/path.h"
 
 /* What a run leaves in its folder. */
-static const char *const files[] = {"config.yaml", "log.jsonl", "last.h5", "last.prev.h5", "best.h5"};
+static const char *const files[] = {"config.yaml", "log.jsonl",      "last.h5",       "last.prev.h5",
+                                    "best.h5",     "epoch_loss.png", "epoch_miou.png"};
 
 enum { FILES = sizeof files / sizeof files[0] };
 
@@ -45,6 +49,21 @@ done:
     return status;
 }
 
+/* Their names hold a time. */
+static atr_status remove_events(const char *folder)
+{
+    DIR *const dir = opendir(folder);
+    atr_status status = ATR_OK;
+
+    if (dir == NULL)
+        return atr_fail(ATR_ERR_IO, "%s: %s", folder, strerror(errno));
+    for (const struct dirent *entry = readdir(dir); entry != NULL && status == ATR_OK; entry = readdir(dir))
+        if (atr_events_is_name(entry->d_name) && unlinkat(dirfd(dir), entry->d_name, 0) != 0)
+            status = atr_fail(ATR_ERR_IO, "%s/%s: %s", folder, entry->d_name, strerror(errno));
+    closedir(dir);
+    return status;
+}
+
 atr_status atr_train_folder_prepare(const atr_train_options *options)
 {
     bool found = false;
@@ -55,9 +74,11 @@ atr_status atr_train_folder_prepare(const atr_train_options *options)
     if (!atr_path_is_folder(options->out))
         return atr_fail(ATR_ERR_IO, "%s: is not a folder", options->out);
     ATR_TRY(find_run(options->out, &found));
-    if (found && options->force)
+    if (found && options->force) {
         ATR_TRY(remove_run(options->out));
-    else if (found && !options->resume)
+        ATR_TRY(remove_events(options->out));
+    }
+    if (found && !options->force && !options->resume)
         status =
             atr_fail(ATR_ERR_USAGE, "%s holds a run already: --resume goes on with it, --force starts over",
                      options->out);
@@ -95,6 +116,7 @@ atr_status atr_train_folder_open_log(atr_trainer *trainer)
     ATR_TRY(atr_options_write_yaml(trainer->parsed, path));
     ATR_TRY(atr_runlog_open(trainer->options->out, trainer->cursor.global_step, &trainer->log));
     ATR_TRY(log_start(trainer));
+    ATR_TRY(atr_train_watch_open(trainer));
 
 done:
     atr_free(path);

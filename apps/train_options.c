@@ -41,6 +41,16 @@ static const atr_option rows[] = {
     {.name = "eval-fit", .kind = ATR_OPTION_CHOICE, FIELD(eval_fit), .value = "letterbox", .choices = atr_fit_mode_names,
      .help = "how evaluation brings a picture to the network's size; none: it runs at its own"},
 
+    {.name = "curves", .kind = ATR_OPTION_FLAG, FIELD(curves), .value = "true", .group = "Watching",
+     .help = "epoch_loss.png and epoch_miou.png in RUN, drawn by gnuplot beside the training"},
+    {.name = "tensorboard", .kind = ATR_OPTION_FLAG, FIELD(tensorboard), .value = "true",
+     .help = "event files in RUN for `tensorboard --logdir RUN`"},
+    {.name = "tensorboard-images", .kind = ATR_OPTION_INT, FIELD(tensorboard_images), .value = "4",
+     .least = 0, .most = 1000,
+     .help = "val pictures with truth and prediction in them at each evaluation"},
+    {.name = "tensorboard-histograms", .kind = ATR_OPTION_FLAG, FIELD(tensorboard_histograms),
+     .help = "also how values and gradients of each parameter are distributed, after each epoch"},
+
     {.name = "backbone", .kind = ATR_OPTION_STRING, FIELD(backbone), .value = "mobilenetv2",
      .argument = "NAME",
      .help = "feature extractor: mobilenetv2 or xception; a wrong name lists those there are", .group = "Model"},

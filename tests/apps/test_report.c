@@ -147,7 +147,13 @@ static void the_summary_names_the_best_evaluation(void **state)
     atr_run_eval evals[3] = {{.epoch = 1, .miou = 0.5, .pixel_accuracy = 0.6},
                              {.epoch = 2, .miou = 0.75, .pixel_accuracy = 0.875},
                              {.epoch = 3, .miou = NAN, .pixel_accuracy = NAN}};
-    atr_run_history h = {3, step, loss, lr, speed, 3, evals, NULL};
+    atr_run_history h = {.step_count = 3,
+                         .step = step,
+                         .loss = loss,
+                         .lr = lr,
+                         .images_per_s = speed,
+                         .eval_count = 3,
+                         .evals = evals};
     atr_text page = {0};
 
     (void)state;
