@@ -19,7 +19,7 @@ static const char *const compats[] = {"none", "reference", NULL};
 static const atr_option rows[] = {
     {.name = "output", .letter = 'o', .kind = ATR_OPTION_STRING, FIELD(out), .argument = "RUN", .once = true,
      .group = "Run",
-     .help = "folder of the run: config.yaml, log.jsonl, last.h5, best.h5"},
+     .help = "folder of the run: config.yaml, log.jsonl, last.h5, best.h5, curves, event files"},
     {.name = "recipe", .kind = ATR_OPTION_STRING, FIELD(recipe), .argument = "FILE", .once = true,
      .help = "options in YAML; the command line wins"},
     {.name = "resume", .kind = ATR_OPTION_FLAG, FIELD(resume), .once = true,
