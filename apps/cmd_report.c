@@ -60,6 +60,7 @@ static const atr_option rows[] = {
 typedef struct page_parts {
     atr_text page;
     int64_t missing;
+    bool quiet; /* the terminal was told with an earlier page */
 } page_parts;
 
 /* Points of a curve; more would only make the page heavy. */
@@ -254,7 +255,8 @@ done:
 static void say_missing(const char *what, const char *why, page_parts *parts)
 {
     atr_report_missing(what, why, &parts->page);
-    fprintf(stderr, "atrous report: %s: %s\n", what, why);
+    if (!parts->quiet)
+        fprintf(stderr, "atrous report: %s: %s\n", what, why);
     parts->missing++;
 }
 
@@ -274,6 +276,7 @@ static void write_config(const char *run, atr_text *page)
 
 /* What the network's part of the last page was made of: while a job is followed, it is made anew only with a new network. */
 typedef struct network_part {
+    int64_t pages; /* written so far */
     atr_text html;
     struct stat file;
     bool made;
@@ -318,7 +321,7 @@ static atr_status write_page(const char *run, const char *path, const report_opt
 {
     atr_status status = ATR_OK;
     atr_run_history history = {0};
-    page_parts parts = {0};
+    page_parts parts = {.quiet = part->pages++ > 0};
     char when[ATR_TIME_TEXT_BYTES];
 
     ATR_TRY(atr_run_history_read(run, &history));
