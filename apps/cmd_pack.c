@@ -16,9 +16,9 @@
 enum { SHOWN = 20 }; /* findings of each kind on the terminal */
 
 typedef struct pack_options {
-    const char *output, *to_voc, *format, *classes, *split, *group_regex;
+    const char *output, *to_voc, *format, *classes, *colours, *split, *group_regex;
     atr_list ignore, map;
-    int64_t seed, threads;
+    int64_t colour_tolerance, seed, threads;
     int exif, missing; /* atr_exif_rule, atr_missing_mask */
     bool binary_255, strict, force, verify, stats, json;
 } pack_options;
@@ -61,11 +61,24 @@ static const atr_option rows[] = {
      .kind = ATR_OPTION_LIST,
      .offset = offsetof(pack_options, map),
      .argument = "VALUE=CLASS",
-     .help = "mask value that means another class, such as 7=2,8=ignore"},
+     .help = "mask value, or label of an annotation, that means another class: 7=2,8=ignore,'Dog =dog'"},
     {.name = "binary-255",
      .kind = ATR_OPTION_FLAG,
      .offset = offsetof(pack_options, binary_255),
      .help = "255 is the object (class 1): masks of 0 and 255"},
+    {.name = "colors",
+     .kind = ATR_OPTION_STRING,
+     .offset = offsetof(pack_options, colours),
+     .argument = "FILE",
+     .help = "classes of the colours of RGB masks: a line such as '0,255,0 leaf' for each"},
+    {.name = "color-tolerance",
+     .kind = ATR_OPTION_INT,
+     .offset = offsetof(pack_options, colour_tolerance),
+     .value = "0",
+     .least = 0,
+     .most = 441,
+     .argument = "N",
+     .help = "a colour this far (in R, G, B) from one of the table still counts as it; the nearest wins"},
     {.name = "missing-mask",
      .kind = ATR_OPTION_CHOICE,
      .offset = offsetof(pack_options, missing),
@@ -309,6 +322,8 @@ static atr_status pack(const char *source, const pack_options *o, int threads, c
         .classes = o->classes,
         .labels = {ignore, o->ignore.count, map.pairs, map.pair_count, o->binary_255, map.renames,
                    map.rename_count},
+        .colours = o->colours,
+        .colour_tolerance = o->colour_tolerance,
         .split = o->split,
         .group_regex = o->group_regex,
         .seed = (uint64_t)o->seed,

@@ -552,6 +552,7 @@ static atr_status read_shapes(const atr_source *source, int64_t index, const atr
     json_t *root = NULL;
 
     out->kind = "annotation";
+    out->ids = true;
     status = load(path, &root);
     if (status == ATR_OK && !is_labelme(root))
         status = atr_fail(ATR_ERR_DATA, "changed while it was packed; run pack again");

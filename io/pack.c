@@ -69,6 +69,7 @@ static atr_status find_samples(atr_pack_job *job)
                                              .classes = &job->classes,
                                              .classes_file = atr_path_base(config->classes),
                                              .rules = &config->labels,
+                                             .colours = config->colours != NULL ? &job->colours : NULL,
                                              .missing = config->missing,
                                              .threads = config->threads,
                                              .watch = job->watch};
@@ -80,15 +81,40 @@ done:
     return status;
 }
 
-/* Stored values to ids: as the options say, or, where labels are names and the reader made ids of them, as they are. */
-static atr_status build_map(atr_pack_job *job)
+/* Stored values to ids, as the options say; and the ids that readers make of names and colours, as they are. */
+static atr_status build_maps(atr_pack_job *job)
 {
     const atr_label_rules none = {0};
     atr_status status = ATR_OK;
 
     ATR_TRY(ATR_NEW(1, &job->map));
+    ATR_TRY(ATR_NEW(1, &job->id_map));
+    ATR_TRY(atr_label_map_build(&job->classes, &none, job->id_map));
     ATR_TRY(atr_label_map_build(&job->classes, job->source.format->named ? &none : &job->config->labels,
                                 job->map));
+
+done:
+    return status;
+}
+
+/* The palette of the masks: VOC's, or the colours that the user's masks have. */
+static void choose_palette(atr_pack_job *job)
+{
+    atr_palette_voc(job->index.palette);
+    for (int64_t i = job->colours.count - 1; i >= 0; i--) /* of several colours of a class, the first */
+        memcpy(job->index.palette[job->colours.rows[i].id], job->colours.rows[i].rgb, 3);
+}
+
+static atr_status read_colours(atr_pack_job *job)
+{
+    const atr_pack_config *config = job->config;
+    atr_status status = ATR_OK;
+
+    if (config->colours == NULL && config->colour_tolerance > 0)
+        return atr_fail(ATR_ERR_USAGE, "--color-tolerance works with --colors FILE, which says the colours");
+    if (config->colours != NULL)
+        ATR_TRY(atr_colour_table_read(config->colours, &job->classes, &job->colours));
+    job->colours.tolerance = config->colour_tolerance;
 
 done:
     return status;
@@ -101,7 +127,7 @@ static atr_status prepare_index(atr_pack_job *job)
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_dataset_index_create(job->source.count, &job->index));
-    atr_palette_voc(job->index.palette);
+    choose_palette(job);
     job->index.apply_exif = exif == ATR_EXIF_APPLY || (exif == ATR_EXIF_ASK && job->source.format->turned);
 
 done:
@@ -139,7 +165,9 @@ static void job_free(atr_pack_job *job)
     atr_dataset_index_free(&job->index);
     atr_source_free(&job->source);
     atr_class_list_free(&job->classes);
+    atr_colour_table_free(&job->colours);
     atr_free(job->map);
+    atr_free(job->id_map);
 }
 
 atr_status atr_pack(const atr_pack_config *config, const atr_watch *watch, atr_findings *findings,
@@ -151,8 +179,9 @@ atr_status atr_pack(const atr_pack_config *config, const atr_watch *watch, atr_f
     *result = (atr_pack_result){0};
     ATR_TRY(check_config(config));
     ATR_TRY(atr_class_list_read(config->classes, &job.classes));
+    ATR_TRY(read_colours(&job));
     ATR_TRY(find_samples(&job));
-    ATR_TRY(build_map(&job));
+    ATR_TRY(build_maps(&job));
     ATR_TRY(prepare_index(&job));
     ATR_TRY(atr_pack_gate(&job));
     if (job.index.count > 0)

@@ -15,13 +15,15 @@ typedef enum atr_exif_rule {
 } atr_exif_rule;
 
 typedef struct atr_pack_config {
-    const char *source;      /* folder, see io/source.h */
-    const char *format;      /* of the annotations; NULL: told by the folder's content */
-    const char *output;      /* DATA.h5; NULL: none is written */
-    const char *to_voc;      /* folder that gets the set in VOC layout (JPEGImages, SegmentationClass,
+    const char *source;     /* folder, see io/source.h */
+    const char *format;     /* of the annotations; NULL: told by the folder's content */
+    const char *output;     /* DATA.h5; NULL: none is written */
+    const char *to_voc;     /* folder that gets the set in VOC layout (JPEGImages, SegmentationClass,
                                 ImageSets/Segmentation, classes.txt); NULL: none */
-    const char *classes;     /* number, or file of names */
-    atr_label_rules labels;  /* arrays borrowed */
+    const char *classes;    /* number, or file of names */
+    atr_label_rules labels; /* arrays borrowed */
+    const char *colours;    /* file, see io/colour_table.h; NULL: none */
+    int64_t colour_tolerance;
     const char *split;       /* NULL: by the lists of the source; else shares, see io/split.h */
     const char *group_regex; /* NULL: none; only with `split` */
     uint64_t seed;           /* of the split */

@@ -46,7 +46,7 @@ static void count_values(atr_pack_job *job, int64_t index, const atr_pack_look *
 {
     const uint8_t splits = job->source.samples[index].splits;
 
-    if (look->mask_read && !job->source.format->named && job->source.samples[index].labels != NULL) {
+    if (look->numbers_read && job->source.samples[index].labels != NULL) {
         job->masks_seen++;
         job->binary_masks += look->scan.only_0_255;
         job->masks_255 += look->scan.has_255;

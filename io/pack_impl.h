@@ -10,7 +10,9 @@ typedef struct atr_pack_job {
     const atr_watch *watch;
     atr_findings *findings;
     atr_class_list classes;
-    atr_label_map *map;
+    atr_colour_table colours;
+    atr_label_map *map;    /* of stored values */
+    atr_label_map *id_map; /* of labels that are ids already */
     atr_source_config source_config;
     atr_source source;
     atr_dataset_index index; /* of source.samples, in their order */
@@ -46,7 +48,7 @@ const char *atr_pack_target(const atr_pack_config *config);
 /* What one pair came to; made on any thread, taken in order. */
 typedef struct atr_pack_look {
     atr_findings *findings;
-    bool mask_read;
+    bool numbers_read;     /* a mask of stored values was */
     int64_t width, height; /* after orientation */
     int64_t image_bytes;
     uint64_t image_sum, content;

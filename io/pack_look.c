@@ -174,16 +174,18 @@ static atr_status odd_fault(const atr_class_list *classes, const char *path, con
 }
 
 /* All pixels of a decoded mask: scans, judges, encodes. */
-static atr_status look_at_labels(const atr_pack_job *job, const char *path, bool jpeg, const atr_mask *mask,
+static atr_status look_at_labels(const atr_pack_job *job, const char *path, const atr_source_labels *labels,
                                  atr_pack_look *look)
 {
+    const atr_mask *mask = &labels->mask;
+    const bool jpeg = labels->lossy;
     const char *name = atr_source_relative(&job->source, path);
     atr_status status = ATR_OK;
     uint8_t *ids = NULL;
 
     ATR_TRY(ATR_NEW(mask->width * mask->height, &ids));
-    ATR_TRY(atr_label_scan_mask(job->map, mask, ids, &look->scan));
-    look->mask_read = true;
+    ATR_TRY(atr_label_scan_mask(labels->ids ? job->id_map : job->map, mask, ids, &look->scan));
+    look->numbers_read = !labels->ids;
     if (jpeg || atr_label_scan_blended(&look->scan))
         ATR_TRY(lossy_fault(name, jpeg, &look->scan, look->findings));
     else if (look->scan.odd_pixels > 0)
@@ -239,8 +241,7 @@ atr_status atr_pack_look_at(const atr_pack_job *job, int64_t index, atr_pack_loo
     ATR_TRY(look_at_image(job, index, look, &info, &image_good));
     ATR_TRY(read_labels(job, index, image_good ? &info : NULL, look, &labels));
     if (labels.mask.values != NULL)
-        ATR_TRY(look_at_labels(job, sample->labels == NULL ? sample->image : sample->labels, labels.lossy,
-                               &labels.mask, look));
+        ATR_TRY(look_at_labels(job, sample->labels == NULL ? sample->image : sample->labels, &labels, look));
     *out = look;
     look = NULL;
 

@@ -72,9 +72,11 @@ static atr_status find_format(const atr_source_config *config, const atr_source_
 }
 
 /* Names need a list of names, and rules about stored numbers mean nothing there; and the other way round. */
-static atr_status check_rules(const atr_source_format *format, const atr_class_list *classes,
-                              const atr_label_rules *rules)
+static atr_status check_rules(const atr_source_format *format, const atr_source_config *config)
 {
+    const atr_class_list *classes = config->classes;
+    const atr_label_rules *rules = config->rules;
+
     if (!format->named && rules->rename_count > 0)
         return atr_fail(ATR_ERR_USAGE,
                         "--map '%s=%s': the masks of format %s hold numbers: the left side is a stored value",
@@ -87,6 +89,9 @@ static atr_status check_rules(const atr_source_format *format, const atr_class_l
             "--classes must be a file for format %s: its labels are names, and the file says which "
             "number each has (one name per line, _background_ first)",
             format->name);
+    if (config->colours != NULL)
+        return atr_fail(ATR_ERR_USAGE, "--colors is about masks of colours; labels of format %s are names",
+                        format->name);
     if (rules->ignore_count > 0 || rules->binary_255)
         return atr_fail(
             ATR_ERR_USAGE,
@@ -102,7 +107,7 @@ atr_status atr_source_scan(const atr_source_config *config, atr_findings *findin
 
     *out = (atr_source){.config = config};
     ATR_TRY(find_format(config, &out->format));
-    ATR_TRY(check_rules(out->format, config->classes, config->rules));
+    ATR_TRY(check_rules(out->format, config));
     ATR_TRY(out->format->scan(config, findings, out));
 
 done:

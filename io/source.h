@@ -1,6 +1,7 @@
 #ifndef ATR_IO_SOURCE_H
 #define ATR_IO_SOURCE_H
 
+#include "io/colour_table.h"
 #include "io/findings.h"
 #include "io/labels.h"
 #include "io/ordered.h"
@@ -22,6 +23,7 @@ typedef struct atr_source_config {
     const atr_class_list *classes; /* borrowed until the source is freed, as is what follows */
     const char *classes_file;      /* how the list is called in messages */
     const atr_label_rules *rules;
+    const atr_colour_table *colours; /* for masks of colours; NULL: they are refused (L03) */
     atr_missing_mask missing;
     int threads;
     const atr_watch *watch; /* may be NULL */
@@ -44,6 +46,7 @@ typedef struct atr_source_picture {
 typedef struct atr_source_labels {
     bool good;             /* otherwise a finding says why not */
     bool lossy;            /* the file's format loses values */
+    bool ids;              /* mask.values are ids already, 255: ignore; always so where format->named */
     int64_t width, height; /* of the picture that they were made for; 0: they fit any */
     const char *kind;      /* what says that size: "mask", "annotation" */
     atr_mask mask;         /* stored values; none where they were made for another size, or are not good */

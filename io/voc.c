@@ -5,6 +5,8 @@
  * SOURCE is ROOT, or a folder with exactly one ROOT in it. */
 #include <dirent.h>
 #include <errno.h>
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -222,8 +224,59 @@ static atr_status colour_fault(const char *path, const atr_image_info *info, atr
     return atr_findings_add(
         findings, "L03", ATR_ERROR, path,
         "is %s; colours are no class numbers.\nConverted by guess, one wrong colour would be a wrong "
-        "class. Export an indexed or grey PNG whose pixel values are the class ids.",
+        "class. Say which colour is which class: pack --colors FILE (lines such as '0,255,0 leaf'), or "
+        "export an "
+        "indexed or grey PNG whose pixel values are the class ids.",
         kind);
+}
+
+/* L03: a colour that the table does not have. */
+static atr_status odd_colour_fault(const atr_source *source, const char *path, const atr_colour_odd *odd,
+                                   atr_findings *findings)
+{
+    const atr_colour_row *row = &source->config->colours->rows[odd->nearest];
+    char others[64] = "", name[192] = "ignore";
+
+    if (odd->colours > 1)
+        snprintf(others, sizeof others, " (and %lld more such colours, %lld px)", (long long)odd->colours - 1,
+                 (long long)(odd->pixels - odd->worst_pixels));
+    if (row->id != ATR_IGNORE)
+        atr_class_text(source->config->classes, row->id, name);
+    return atr_findings_add(
+        findings, "L03", ATR_ERROR, path,
+        "colour %d,%d,%d at (x=%lld, y=%lld), %lld px%s, is in no class; nearest is %d,%d,%d %s (distance "
+        "%.1f).\n"
+        "Add the colour to the table, or give --color-tolerance %.0f if a tool smoothed the edges: then the "
+        "nearest colour counts. Blended edges are better exported again, without smoothing.",
+        odd->worst[0], odd->worst[1], odd->worst[2], (long long)odd->worst_x, (long long)odd->worst_y,
+        (long long)odd->worst_pixels, others, row->rgb[0], row->rgb[1], row->rgb[2], name, odd->distance,
+        ceil(odd->distance));
+}
+
+/* A mask of colours, by the table. */
+static atr_status read_colours(const atr_source *source, const char *path, const void *bytes, size_t size,
+                               atr_findings *findings, atr_source_labels *out)
+{
+    atr_status status = ATR_OK;
+    atr_image image = {0};
+    atr_colour_odd odd;
+
+    status = atr_image_decode_rgb(bytes, size, false, &image);
+    if (status != ATR_OK) {
+        status = atr_source_file_fault(source, path, status, findings);
+        goto done;
+    }
+    ATR_TRY(atr_colour_table_apply(source->config->colours, &image, &out->mask, &odd));
+    if (odd.pixels > 0)
+        ATR_TRY(odd_colour_fault(source, atr_source_relative(source, path), &odd, findings));
+    out->ids = true;
+    out->width = out->mask.width;
+    out->height = out->mask.height;
+    out->good = true;
+
+done:
+    atr_image_free(&image);
+    return status;
 }
 
 static atr_status read_mask(const atr_source *source, int64_t index, const atr_source_picture *picture,
@@ -241,7 +294,9 @@ static atr_status read_mask(const atr_source *source, int64_t index, const atr_s
     if (status == ATR_OK)
         status = atr_image_probe(bytes, size, &info);
     if (status == ATR_OK && info.format == ATR_IMAGE_PNG && info.channels > 1 && !info.palette) {
-        status = colour_fault(atr_source_relative(source, path), &info, findings);
+        status = source->config->colours != NULL
+                     ? read_colours(source, path, bytes, size, findings, out)
+                     : colour_fault(atr_source_relative(source, path), &info, findings);
         goto done;
     }
     out->lossy = info.format == ATR_IMAGE_JPEG;

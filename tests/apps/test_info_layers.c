@@ -129,7 +129,7 @@ static void count_keys(const atr_h5 *golden, const parity_case *c, int64_t param
     size_t at, d;
     json_t *key, *extent;
 
-    must(atr_h5_read_texts(golden, scratch_text("%s/keys_json", c->group), &texts, &count));
+    must(atr_h5_read_texts(golden, scratch_text("%.60s/keys_json", c->group), &texts, &count));
     json_t *keys = json_loads(texts[0], 0, NULL);
     assert_true(json_array_size(keys) > 100);
     memset(parameters, 0, PARTS * sizeof *parameters);
