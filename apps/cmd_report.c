@@ -3,19 +3,23 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "apps/cli.h"
 #include "apps/evaluate.h"
 #include "apps/plot.h"
 #include "apps/report.h"
 #include "apps/runread.h"
+#include "apps/stop.h"
 #include "core/timer.h"
 #include "io/path.h"
 
 typedef struct report_options {
     atr_session_options session;
     const char *data, *out;
-    int64_t samples;
+    int64_t samples, every;
+    bool watch;
 } report_options;
 
 static const atr_option rows[] = {
@@ -38,12 +42,25 @@ static const atr_option rows[] = {
      .most = 200,
      .argument = "N",
      .help = "validation pictures to show with truth and prediction"},
+    {.name = "watch",
+     .kind = ATR_OPTION_FLAG,
+     .offset = offsetof(report_options, watch),
+     .help = "write the page again and again, while the browser reloads it, until the run ends or Ctrl-C"},
+    {.name = "every",
+     .kind = ATR_OPTION_INT,
+     .offset = offsetof(report_options, every),
+     .value = "30",
+     .least = 1,
+     .most = 86400,
+     .argument = "SECONDS",
+     .help = "with --watch: time between two pages"},
     {.name = NULL}};
 
 /* A page and how many of its parts could not be made. */
 typedef struct page_parts {
     atr_text page;
     int64_t missing;
+    bool quiet; /* the terminal was told with an earlier page */
 } page_parts;
 
 /* Points of a curve; more would only make the page heavy. */
@@ -90,6 +107,31 @@ done:
     return status;
 }
 
+/* Losses over the steps, where there are some of val with theirs. */
+static atr_status write_loss_plot(const atr_run_history *h, atr_text *page)
+{
+    atr_status status = ATR_OK;
+    double *x = NULL, *y = NULL, *step = NULL, *loss = NULL;
+    int64_t count = 0;
+
+    ATR_TRY(thin_out(h->step, h->loss, h->step_count, &x, &y, &count));
+    ATR_TRY(ATR_NEW(h->eval_count, &step));
+    ATR_TRY(ATR_NEW(h->eval_count, &loss));
+    for (int64_t i = 0; i < h->eval_count; i++) {
+        step[i] = h->evals[i].step;
+        loss[i] = h->evals[i].loss;
+    }
+    const atr_curve curves[] = {{"train", x, y, count, false, false},
+                                {"val", step, loss, h->eval_count, true, false}};
+    ATR_TRY(write_plot(&(atr_plot){"Loss", "step", NULL, curves, 2, true}, page));
+done:
+    atr_free(x);
+    atr_free(y);
+    atr_free(step);
+    atr_free(loss);
+    return status;
+}
+
 /* One curve over the steps. */
 static atr_status write_step_plot(const atr_run_history *h, const double *values, const char *title,
                                   atr_text *page)
@@ -122,8 +164,8 @@ static atr_status write_eval_plot(const atr_run_history *h, atr_text *page)
         miou[i] = 100 * h->evals[i].miou;
         accuracy[i] = 100 * h->evals[i].pixel_accuracy;
     }
-    const atr_curve scores[] = {{"mIoU", epoch, miou, h->eval_count, true},
-                                {"pixel accuracy", epoch, accuracy, h->eval_count, true}};
+    const atr_curve scores[] = {{"mIoU", epoch, miou, h->eval_count, true, false},
+                                {"pixel accuracy", epoch, accuracy, h->eval_count, true, false}};
     ATR_TRY(write_plot(&(atr_plot){"Validation, percent", "epoch", NULL, scores, 2, true}, page));
 done:
     atr_free(epoch);
@@ -137,7 +179,7 @@ static atr_status write_curves(const atr_run_history *h, atr_text *page)
     atr_status status = ATR_OK;
 
     atr_text_append(page, "<h2>Training</h2>\n<div class=\"curves\">\n");
-    ATR_TRY(write_step_plot(h, h->loss, "Loss", page));
+    ATR_TRY(write_loss_plot(h, page));
     ATR_TRY(write_eval_plot(h, page));
     ATR_TRY(write_step_plot(h, h->lr, "Learning rate", page));
 done:
@@ -180,18 +222,17 @@ done:
     return status;
 }
 
-/* Scores, confusion matrix and pictures of the run's network on the validation split. */
-static atr_status write_network(const char *run, const char *data, const report_options *o, atr_text *page)
+/* Scores, confusion matrix and pictures of a network of the run on the validation split. */
+static atr_status write_network(const char *model, bool best, const char *data, const report_options *o,
+                                atr_text *page)
 {
     atr_status status = ATR_OK;
     atr_session session = {0};
     atr_dataset *dataset = NULL;
     atr_segmenter *segmenter = NULL;
-    char *model = NULL, text[ATR_SESSION_TEXT_BYTES];
-    bool best = false;
+    char text[ATR_SESSION_TEXT_BYTES];
     atr_fit_mode fit;
 
-    ATR_TRY(choose_model(run, &model, &best));
     ATR_TRY(atr_session_open(&o->session, NULL, &session));
     ATR_TRY(atr_session_load(&session, model));
     ATR_TRY(atr_dataset_open(data, &dataset));
@@ -207,7 +248,6 @@ done:
     atr_segmenter_destroy(segmenter);
     atr_dataset_close(dataset);
     atr_session_close(&session);
-    atr_free(model);
     return status;
 }
 
@@ -215,7 +255,8 @@ done:
 static void say_missing(const char *what, const char *why, page_parts *parts)
 {
     atr_report_missing(what, why, &parts->page);
-    fprintf(stderr, "atrous report: %s: %s\n", what, why);
+    if (!parts->quiet)
+        fprintf(stderr, "atrous report: %s: %s\n", what, why);
     parts->missing++;
 }
 
@@ -233,35 +274,126 @@ static void write_config(const char *run, atr_text *page)
     atr_free(path);
 }
 
-static atr_status write_page(const char *run, const report_options *o, char **path, int64_t *missing)
+/* What the network's part of the last page was made of: while a job is followed, it is made anew only with a new network. */
+typedef struct network_part {
+    int64_t pages; /* written so far */
+    atr_text html;
+    struct stat file;
+    bool made;
+} network_part;
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* Appends the network's part; a job that has just begun has none yet. */
+static atr_status append_network(const char *run, const char *data, const report_options *o, bool live,
+                                 network_part *part, atr_text *page)
+{
+    char *model = NULL;
+    bool best = false;
+    struct stat file = {0};
+    atr_status status = ATR_OK;
+
+    ATR_TRY(choose_model(run, &model, &best));
+    const bool there = stat(model, &file) == 0;
+    if (live && !there)
+        goto done;
+    if (!part->made || !same_file(&file, &part->file)) {
+        part->made = false;
+        part->html.used = 0;
+        ATR_TRY(write_network(model, best, data, o, &part->html));
+        ATR_TRY(part->html.status);
+        part->file = file;
+        part->made = there;
+    }
+    atr_text_append_bytes(page, part->html.bytes, part->html.used);
+done:
+    atr_free(model);
+    return status;
+}
+
+/* `*ended`: the log says that the run is over. `live`: the page is one of many. */
+static atr_status write_page(const char *run, const char *path, const report_options *o, bool live,
+                             network_part *part, bool *ended, int64_t *missing)
 {
     atr_status status = ATR_OK;
     atr_run_history history = {0};
-    page_parts parts = {0};
+    page_parts parts = {.quiet = part->pages++ > 0};
     char when[ATR_TIME_TEXT_BYTES];
 
     ATR_TRY(atr_run_history_read(run, &history));
+    *ended = history.ended;
+    live = live && !history.ended;
     const char *data = o->data != NULL ? o->data : history.data;
-    atr_report_begin(run, atr_time_text(when), &parts.page);
+    atr_report_begin(run, atr_time_text(when), live ? o->every : 0, &parts.page);
     atr_report_summary(&history, &parts.page);
     if (write_curves(&history, &parts.page) != ATR_OK)
         say_missing("no curves", atr_status_message(), &parts);
     if (data == NULL)
         say_missing("no scores and pictures", "the log names no data set; give --data DATA.h5", &parts);
-    else if (write_network(run, data, o, &parts.page) != ATR_OK)
+    else if (append_network(run, data, o, live, part, &parts.page) != ATR_OK)
         say_missing("no scores and pictures", atr_status_message(), &parts);
     write_config(run, &parts.page);
     atr_report_end(&parts.page);
     ATR_TRY(parts.page.status);
-    if (o->out != NULL)
-        ATR_TRY(atr_strdup(o->out, path));
-    else
-        ATR_TRY(atr_path_join(run, "report.html", path));
-    ATR_TRY(atr_file_write(*path, parts.page.bytes, (size_t)parts.page.used));
+    ATR_TRY(atr_file_write(path, parts.page.bytes, (size_t)parts.page.used));
     *missing = parts.missing;
 done:
     atr_free(parts.page.bytes);
     atr_run_history_free(&history);
+    return status;
+}
+
+/* Sleeps, but not through a request to stop. */
+static void wait_for(double seconds)
+{
+    const struct timespec moment = {0, 100000000};
+
+    for (const double end = atr_seconds() + seconds; atr_seconds() < end && !atr_stop_wanted();)
+        nanosleep(&moment, NULL);
+}
+
+/* Follows a job: a page every so often, and a last one when the run has ended or Ctrl-C came. */
+static atr_status follow(const char *run, const char *path, const report_options *o, network_part *part,
+                         int64_t *missing)
+{
+    bool ended = false;
+    atr_status status = ATR_OK;
+
+    atr_stop_watch();
+    ATR_TRY(write_page(run, path, o, true, part, &ended, missing));
+    printf("%s: written every %lld s until the run ends (Ctrl-C: now)\n", path, (long long)o->every);
+    fflush(stdout);
+    while (!ended && !atr_stop_wanted()) {
+        wait_for((double)o->every);
+        ATR_TRY(write_page(run, path, o, !atr_stop_wanted(), part, &ended, missing));
+    }
+done:
+    return status;
+}
+
+static atr_status report(const char *run, const report_options *o, int64_t *missing)
+{
+    network_part part = {0};
+    char *path = NULL;
+    bool ended = false;
+    atr_status status = ATR_OK;
+
+    if (o->out != NULL)
+        ATR_TRY(atr_strdup(o->out, &path));
+    else
+        ATR_TRY(atr_path_join(run, "report.html", &path));
+    if (o->watch)
+        ATR_TRY(follow(run, path, o, &part, missing));
+    else
+        ATR_TRY(write_page(run, path, o, false, &part, &ended, missing));
+    printf("%s\n", path);
+done:
+    atr_free(part.html.bytes);
+    atr_free(path);
     return status;
 }
 
@@ -270,7 +402,6 @@ int atr_cmd_report(int argc, char **argv)
     atr_status status = ATR_OK;
     atr_options *options = NULL;
     report_options chosen;
-    char *path = NULL;
     int64_t missing = 0;
     int exit_code = ATR_EXIT_DONE;
 
@@ -287,8 +418,7 @@ int atr_cmd_report(int argc, char **argv)
         goto done;
     atr_cli_log();
     ATR_TRY(atr_cli_positional(options, 1, 1));
-    ATR_TRY(write_page(atr_options_positional(options, 0), &chosen, &path, &missing));
-    printf("%s\n", path);
+    ATR_TRY(report(atr_options_positional(options, 0), &chosen, &missing));
     if (missing > 0)
         exit_code = ATR_EXIT_PARTLY;
 done:
@@ -296,7 +426,6 @@ done:
         atr_cli_error("report", atr_status_message());
         exit_code = atr_cli_exit_code(status);
     }
-    atr_free(path);
     atr_options_destroy(options);
     return exit_code;
 }

@@ -1,5 +1,6 @@
 #include "apps/evaluate.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Pictures per rank between two agreements; that many decoded ones are in memory at once. */
@@ -24,6 +25,9 @@ typedef struct evaluation {
     picture pictures[ROUND];
     uint8_t *ids; /* prediction, grows */
     int64_t ids_count;
+    const float *class_weights;
+    double
+        *losses; /* [2,count] sum and weight of each sample, 0 for those of other ranks; NULL: not wanted */
 } evaluation;
 
 static int rank_of(const atr_session *session)
@@ -84,7 +88,7 @@ static atr_status load_round(evaluation *e, int64_t first)
     return ATR_OK;
 }
 
-static atr_status score_picture(evaluation *e, const picture *p)
+static atr_status score_picture(evaluation *e, int64_t number, const picture *p)
 {
     const int64_t count = p->image.height * p->image.width;
     atr_status status = ATR_OK;
@@ -98,6 +102,9 @@ static atr_status score_picture(evaluation *e, const picture *p)
     }
     ATR_TRY(atr_segmenter_run(e->segmenter, &p->image, &(atr_segmentation){.ids = e->ids}));
     atr_confusion_add(e->confusion, p->truth, e->ids, count);
+    if (e->losses != NULL)
+        ATR_TRY(atr_segmenter_loss(e->segmenter, p->truth, p->image.width, p->image.height, e->class_weights,
+                                   &e->losses[number], &e->losses[e->count + number]));
 
 done:
     return status;
@@ -110,7 +117,7 @@ static atr_status run_round(evaluation *e, int64_t first)
     ATR_TRY(load_round(e, first));
     for (int i = 0; i < ROUND; i++)
         if (dealt(e, first + i) < e->count)
-            ATR_TRY(score_picture(e, &e->pictures[i]));
+            ATR_TRY(score_picture(e, dealt(e, first + i), &e->pictures[i]));
 
 done:
     for (int i = 0; i < ROUND; i++)
@@ -157,6 +164,26 @@ static atr_status set_up(evaluation *e, const atr_evaluate_options *options)
     ATR_TRY(check_data(s, e->dataset, options, e->count));
     ATR_TRY(atr_segmenter_create(&s->info, s->graph, s->params, s->backend, options->fit, options->height,
                                  options->width, &e->segmenter));
+    if (options->loss != NULL)
+        ATR_TRY(ATR_NEW(2 * e->count, &e->losses));
+
+done:
+    return status;
+}
+
+/* Each sample's share comes from one rank, so sums over ranks are exact; then the samples are summed in their order. */
+static atr_status sum_losses(evaluation *e, double *out)
+{
+    double loss = 0, weight = 0;
+    atr_status status = ATR_OK;
+
+    if (e->session->comm != NULL)
+        ATR_TRY(atr_comm_sum_f64(e->session->comm, e->losses, 2 * e->count));
+    for (int64_t i = 0; i < e->count; i++) {
+        loss += e->losses[i];
+        weight += e->losses[e->count + i];
+    }
+    *out = weight > 0 ? loss / weight : NAN;
 
 done:
     return status;
@@ -165,7 +192,8 @@ done:
 atr_status atr_evaluate(const atr_session *session, const atr_dataset *dataset,
                         const atr_evaluate_options *options, atr_confusion *out)
 {
-    evaluation e = {.session = session, .dataset = dataset, .confusion = out};
+    evaluation e = {
+        .session = session, .dataset = dataset, .confusion = out, .class_weights = options->class_weights};
     atr_status status = ATR_OK;
 
     atr_confusion_clear(out);
@@ -176,8 +204,11 @@ atr_status atr_evaluate(const atr_session *session, const atr_dataset *dataset,
         ATR_TRY(atr_comm_sum_i64(session->comm, out->counts, out->classes * out->classes));
         ATR_TRY(atr_comm_sum_i64(session->comm, &out->ignored, 1));
     }
+    if (options->loss != NULL)
+        ATR_TRY(sum_losses(&e, options->loss));
 
 done:
+    atr_free(e.losses);
     atr_free(e.ids);
     atr_segmenter_destroy(e.segmenter);
     return status;

@@ -1,4 +1,5 @@
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "apps/evaluate.h"
@@ -20,24 +21,74 @@ int64_t atr_only_class(const atr_scores *scores)
     return predicted == 1 && true_classes > 1 ? only : -1;
 }
 
-void atr_warn_only_class(const atr_scores *scores, const atr_dataset *dataset, atr_split split)
+/* Classes without weights are what most often makes a network so. */
+static void advise_weights(const atr_dataset *dataset, int64_t only, atr_text *out)
 {
-    const int64_t only = atr_only_class(scores);
     const int64_t *const pixels = atr_dataset_statistics(dataset)->pixels[ATR_SPLIT_TRAIN];
     int64_t all = 0;
 
+    for (int64_t k = 0; k < atr_dataset_classes(dataset)->count; k++)
+        all += pixels[k];
+    atr_text_append(out,
+                    " The other classes are %.3g %% of train pixels. Early in training that passes; if it "
+                    "stays, try --class-weights median or --loss ce+dice.",
+                    all > 0 ? 100.0 * (double)(all - pixels[only]) / (double)all : 0.0);
+}
+
+void atr_warn_only_class(const atr_scores *scores, const atr_dataset *dataset, const atr_class_list *classes,
+                         const char *where)
+{
+    const int64_t only = atr_only_class(scores);
+    atr_text advice = {0};
+
     if (only < 0)
         return;
-    for (int64_t k = 0; k < scores->classes; k++)
-        all += pixels[k];
-    atr_log(ATR_LOG_WARN,
-            "T02: the network predicts one class only ('%s', 100 %% of %s pixels; accuracy %.1f, mIoU %.1f). "
-            "The other classes "
-            "are %.3g %% of train pixels. Early in training that passes; if it stays, try --class-weights "
-            "median or "
-            "--loss ce+dice.",
-            atr_dataset_classes(dataset)->names[only], atr_split_name(split), 100 * scores->pixel_accuracy,
-            100 * scores->miou, all > 0 ? 100.0 * (double)(all - pixels[only]) / (double)all : 0.0);
+    if (dataset != NULL)
+        advise_weights(dataset, only, &advice);
+    atr_log(
+        ATR_LOG_WARN,
+        "T02: the network predicts one class only ('%s', 100 %% of %s pixels; accuracy %.1f, mIoU %.1f).%s",
+        classes->names[only], where, 100 * scores->pixel_accuracy, 100 * scores->miou,
+        advice.status == ATR_OK && advice.bytes != NULL ? advice.bytes : "");
+    atr_free(advice.bytes);
+}
+
+static void print_cell(double value)
+{
+    if (isnan(value))
+        printf(" %9s", "n/a");
+    else
+        printf(" %9.2f", 100 * value);
+}
+
+void atr_evaluated_print(const atr_evaluated *what)
+{
+    atr_scores scores;
+
+    atr_scores_from(what->confusion, &scores);
+    printf("%-20s %9s %9s %9s %9s\n", "class", "IoU %", "recall", "precision", "F1");
+    for (int64_t k = 0; k < scores.classes; k++) {
+        char name[64];
+        printf("%-20.20s", atr_printable(what->classes->names[k], name, sizeof name));
+        print_cell(scores.iou[k]);
+        print_cell(scores.recall[k]);
+        print_cell(scores.precision[k]);
+        print_cell(scores.f1[k]);
+        printf("\n");
+    }
+    printf("%-20s", "mean");
+    print_cell(scores.miou);
+    print_cell(scores.mean_recall);
+    print_cell(scores.mean_precision);
+    print_cell(scores.mean_f1);
+    printf(
+        "\nmIoU %.2f %% over %lld of %lld classes, pixel accuracy %.2f %%, frequency-weighted IoU %.2f %%\n",
+        100 * scores.miou, (long long)scores.present, (long long)scores.classes, 100 * scores.pixel_accuracy,
+        100 * scores.frequency_iou);
+    if (scores.present < scores.classes)
+        printf("n/a: the class is neither in the truth nor predicted, or there is nothing to divide by; with "
+               "absent classes as 0 the mIoU is %.2f %%\n",
+               100 * scores.miou_all);
 }
 
 static void reals(atr_text *text, const char *name, const double *values, int64_t count)
@@ -58,23 +109,28 @@ static void real(atr_text *text, const char *name, double value)
     atr_json_real(text, value);
 }
 
-static void describe(atr_text *text, const atr_dataset *dataset, const atr_evaluate_options *options)
+static void string(atr_text *text, const char *name, const char *value)
 {
-    const atr_class_list *const classes = atr_dataset_classes(dataset);
-    const int64_t *samples = NULL;
+    atr_text_append(text, ",\n  \"%s\": ", name);
+    if (value != NULL)
+        atr_json_string(text, value);
+    else
+        atr_text_append(text, "null");
+}
 
+static void describe(const atr_evaluated *what, atr_text *text)
+{
     atr_text_append(text, "{\n  \"data\": ");
-    atr_json_string(text, atr_dataset_path(dataset));
-    atr_text_append(text, ",\n  \"split\": ");
-    atr_json_string(text, atr_split_name(options->split));
-    atr_text_append(text, ",\n  \"fit\": ");
-    atr_json_string(text, atr_fit_mode_names[options->fit]);
-    atr_text_append(text, ",\n  \"images\": %lld",
-                    (long long)atr_dataset_split(dataset, options->split, &samples));
+    atr_json_string(text, what->data);
+    string(text, "split", what->split);
+    string(text, "fit", what->fit);
+    string(text, "predictions", what->predictions);
+    atr_text_append(text, ",\n  \"images\": %lld,\n  \"images_wanted\": %lld", (long long)what->images,
+                    (long long)what->wanted);
     atr_text_append(text, ",\n  \"classes\": [");
-    for (int64_t k = 0; k < classes->count; k++) {
+    for (int64_t k = 0; k < what->classes->count; k++) {
         atr_text_append(text, k > 0 ? "," : "");
-        atr_json_string(text, classes->names[k]);
+        atr_json_string(text, what->classes->names[k]);
     }
     atr_text_append(text, "]");
 }
@@ -95,25 +151,29 @@ done:
     return status;
 }
 
-void atr_evaluate_json(const atr_dataset *dataset, const atr_evaluate_options *options,
-                       const atr_confusion *confusion, atr_text *text)
+void atr_evaluated_json(const atr_evaluated *what, atr_text *text)
 {
-    const int64_t count = confusion->classes;
+    const int64_t count = what->confusion->classes;
     atr_scores scores;
 
-    atr_scores_from(confusion, &scores);
-    describe(text, dataset, options);
+    atr_scores_from(what->confusion, &scores);
+    describe(what, text);
     real(text, "miou", scores.miou);
     real(text, "miou_all", scores.miou_all);
+    real(text, "mean_recall", scores.mean_recall);
+    real(text, "mean_precision", scores.mean_precision);
+    real(text, "mean_f1", scores.mean_f1);
     real(text, "pixel_accuracy", scores.pixel_accuracy);
     real(text, "frequency_iou", scores.frequency_iou);
+    real(text, "loss", what->loss);
+    atr_text_append(text, ",\n  \"classes_present\": %lld", (long long)scores.present);
     reals(text, "iou", scores.iou, count);
     reals(text, "recall", scores.recall, count);
     reals(text, "precision", scores.precision, count);
     reals(text, "f1", scores.f1, count);
     integers(text, "truth_pixels", scores.truth_pixels, count);
     integers(text, "predicted_pixels", scores.predicted_pixels, count);
-    atr_text_append(text, ",\n  \"ignored_pixels\": %lld\n}\n", (long long)confusion->ignored);
+    atr_text_append(text, ",\n  \"ignored_pixels\": %lld\n}\n", (long long)what->confusion->ignored);
 }
 
 static atr_status write_confusion(const char *folder, const atr_confusion *confusion)
@@ -126,15 +186,69 @@ static atr_status write_confusion(const char *folder, const atr_confusion *confu
     return write_text(folder, "confusion.csv", &text);
 }
 
-atr_status atr_evaluate_write(const char *folder, const atr_dataset *dataset,
-                              const atr_evaluate_options *options, const atr_confusion *confusion)
+/* RFC 4180: in quotes, quotes inside doubled. */
+static void csv_name(const char *name, atr_text *text)
+{
+    atr_text_append(text, "\"");
+    for (; *name != '\0'; name++) {
+        if (*name == '"')
+            atr_text_append(text, "\"");
+        atr_text_append_bytes(text, name, 1);
+    }
+    atr_text_append(text, "\"");
+}
+
+/* A name and four scores: "n/a" for what is NaN, nothing for NULL. */
+static void csv_scores(const char *name, const double *const scores[4], atr_text *text)
+{
+    char number[ATR_REAL_TEXT_BYTES];
+
+    csv_name(name, text);
+    for (int i = 0; i < 4; i++) {
+        atr_text_append(text, ",");
+        if (scores[i] != NULL)
+            atr_text_append(text, "%s", isnan(*scores[i]) ? "n/a" : atr_real_text(*scores[i], number));
+    }
+}
+
+static atr_status write_csv(const char *folder, const atr_evaluated *what, const atr_scores *s)
+{
+    atr_text text = {0};
+
+    atr_text_append(&text, "class,iou,recall,precision,f1,truth_pixels,predicted_pixels\n");
+    for (int64_t k = 0; k < s->classes; k++) {
+        csv_scores(what->classes->names[k],
+                   (const double *[]){&s->iou[k], &s->recall[k], &s->precision[k], &s->f1[k]}, &text);
+        atr_text_append(&text, ",%lld,%lld\n", (long long)s->truth_pixels[k],
+                        (long long)s->predicted_pixels[k]);
+    }
+    const struct {
+        const char *name;
+        const double *scores[4];
+    } rows[] = {
+        {"mean", {&s->miou, &s->mean_recall, &s->mean_precision, &s->mean_f1}},
+        {"mean over all classes", {&s->miou_all, NULL, NULL, NULL}},
+        {"weighted by frequency", {&s->frequency_iou, NULL, NULL, NULL}},
+        {"all pixels", {NULL, &s->pixel_accuracy, &s->pixel_accuracy, NULL}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        csv_scores(rows[i].name, rows[i].scores, &text);
+        atr_text_append(&text, ",,\n");
+    }
+    return write_text(folder, "metrics.csv", &text);
+}
+
+atr_status atr_evaluated_write(const char *folder, const atr_evaluated *what)
 {
     atr_text metrics = {0};
+    atr_scores scores;
     atr_status status = ATR_OK;
 
-    atr_evaluate_json(dataset, options, confusion, &metrics);
+    atr_scores_from(what->confusion, &scores);
+    atr_evaluated_json(what, &metrics);
     ATR_TRY(write_text(folder, "metrics.json", &metrics));
-    ATR_TRY(write_confusion(folder, confusion));
+    ATR_TRY(write_csv(folder, what, &scores));
+    ATR_TRY(write_confusion(folder, what->confusion));
 
 done:
     return status;

@@ -23,7 +23,9 @@ static const char style[] =
     ".wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
     "th,td{padding:.25rem .65rem;text-align:right;border-bottom:1px solid #eceff3;white-space:nowrap}"
     "th{font-weight:600;color:#5b6775}.name{text-align:left}"
-    "td.bar{width:13rem;padding-left:0;padding-right:0}td.bar div{background:#2a6f97;height:.75rem;"
+    ".mean td{font-weight:600;border-top:2px solid #d8dee6}"
+    "td.bar{width:9rem;min-width:5rem;padding-left:0;padding-right:0}td.bar "
+    "div{background:#2a6f97;height:.75rem;"
     "border-radius:2px}"
     "i{display:inline-block;width:.85rem;height:.85rem;margin-inline-end:.45rem;border:1px solid #98a2ad;"
     "border-radius:2px;vertical-align:-1px}"
@@ -61,14 +63,18 @@ void atr_report_escape(const char *text, atr_text *page)
         }
 }
 
-void atr_report_begin(const char *run, const char *when, atr_text *page)
+void atr_report_begin(const char *run, const char *when, int64_t reload_s, atr_text *page)
 {
     atr_text_append(page, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                          "<meta name=\"viewport\" content=\"width=device-width\"><title>");
+                          "<meta name=\"viewport\" content=\"width=device-width\">");
+    if (reload_s > 0)
+        atr_text_append(page, "<meta http-equiv=\"refresh\" content=\"%lld\">", (long long)reload_s);
+    atr_text_append(page, "<title>");
     atr_report_escape(run, page);
     atr_text_append(page, "</title><style>%s</style></head><body>\n<h1>", style);
     atr_report_escape(run, page);
-    atr_text_append(page, "</h1>\n<p class=\"when\">atrous report, %s</p>\n", when);
+    atr_text_append(page, "</h1>\n<p class=\"when\">atrous report, %s%s</p>\n", when,
+                    reload_s > 0 ? "; the run goes on, and this page follows it" : "");
 }
 
 void atr_report_end(atr_text *page)
@@ -206,20 +212,39 @@ static void append_class(const atr_model_info *info, int64_t k, atr_text *page)
         atr_text_append(page, "class %lld", (long long)k);
 }
 
+/* A score and a bar as long as it, in two cells. */
+static void append_score(double fraction, atr_text *page)
+{
+    atr_text_append(page, "<td>");
+    append_percent(fraction, page);
+    atr_text_append(page, "</td><td class=\"bar\"><div style=\"width:%.1f%%\"></div></td>",
+                    isfinite(fraction) ? 100 * fraction : 0);
+}
+
 static void append_score_row(const atr_scores *s, const atr_model_info *info, int64_t k, atr_text *page)
 {
     atr_text_append(page, "<tr><td class=\"name\">");
     append_class(info, k, page);
-    atr_text_append(page, "</td><td>");
-    append_percent(s->iou[k], page);
-    atr_text_append(page, "</td><td class=\"bar\"><div style=\"width:%.1f%%\"></div></td><td>",
-                    isfinite(s->iou[k]) ? 100 * s->iou[k] : 0);
-    append_percent(s->recall[k], page);
-    atr_text_append(page, "</td><td>");
-    append_percent(s->precision[k], page);
+    atr_text_append(page, "</td>");
+    append_score(s->iou[k], page);
+    append_score(s->recall[k], page);
+    append_score(s->precision[k], page);
+    atr_text_append(page, "<td>");
+    append_percent(s->f1[k], page);
     atr_text_append(page, "</td><td>");
     append_count(s->truth_pixels[k], page);
     atr_text_append(page, "</td></tr>\n");
+}
+
+static void append_mean_row(const atr_scores *s, atr_text *page)
+{
+    atr_text_append(page, "<tr class=\"mean\"><td class=\"name\">mean</td>");
+    append_score(s->miou, page);
+    append_score(s->mean_recall, page);
+    append_score(s->mean_precision, page);
+    atr_text_append(page, "<td>");
+    append_percent(s->mean_f1, page);
+    atr_text_append(page, "</td><td></td></tr>\n");
 }
 
 void atr_report_scores(const atr_scores *s, const atr_model_info *info, atr_text *page)
@@ -229,15 +254,21 @@ void atr_report_scores(const atr_scores *s, const atr_model_info *info, atr_text
     atr_text_append(page, " %%</b> over %lld of %lld classes, pixel accuracy <b>", (long long)s->present,
                     (long long)s->classes);
     append_percent(s->pixel_accuracy, page);
+    atr_text_append(page, " %%</b>, frequency-weighted IoU <b>");
+    append_percent(s->frequency_iou, page);
     atr_text_append(page, " %%</b>.");
-    if (s->present < s->classes)
-        atr_text_append(page,
-                        " A class absent from truth and prediction has no IoU and is left out of the mean.");
-    atr_text_append(
-        page, "</p>\n<div class=\"wide\"><table>\n<thead><tr><th class=\"name\">class</th><th>IoU %%</th>"
-              "<th></th><th>recall %%</th><th>precision %%</th><th>pixels of truth</th></tr></thead>\n");
+    if (s->present < s->classes) {
+        atr_text_append(page, " A class absent from truth and prediction has no IoU and is left out of the "
+                              "mean; counted as 0 it would make the mIoU ");
+        append_percent(s->miou_all, page);
+        atr_text_append(page, " %%.");
+    }
+    atr_text_append(page, "</p>\n<div class=\"wide\"><table class=\"scores\">\n<thead><tr><th class=\"name\">"
+                          "class</th><th>IoU %%</th><th></th><th>recall %%</th><th></th><th>precision %%</th>"
+                          "<th></th><th>F1 %%</th><th>pixels of truth</th></tr></thead>\n");
     for (int64_t k = 0; k < s->classes; k++)
         append_score_row(s, info, k, page);
+    append_mean_row(s, page);
     atr_text_append(page, "</table></div>\n");
 }
 

@@ -11,8 +11,9 @@
 /* Text with &, <, > and " made safe, control characters as spaces; a newline stays. */
 void atr_report_escape(const char *text, atr_text *page);
 
-/* Head with the name of the run and the time of the report; the page's end. */
-void atr_report_begin(const char *run, const char *when, atr_text *page);
+/* Head with the name of the run and the time of the report; the page's end. `reload_s` > 0: the browser loads the page again after
+ * so many seconds. */
+void atr_report_begin(const char *run, const char *when, int64_t reload_s, atr_text *page);
 void atr_report_end(atr_text *page);
 
 /* A line that says why a part of the page is not there. */

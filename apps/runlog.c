@@ -180,6 +180,7 @@ atr_status atr_runlog_eval(atr_runlog *log, const atr_log_eval *record)
     member(&text, "pixel_accuracy", record->scores->pixel_accuracy);
     atr_text_append(&text, ",\"iou\":");
     atr_json_reals(&text, record->scores->iou, record->scores->classes);
+    member(&text, "loss", record->loss);
     member(&text, "seconds", round(record->seconds * 1e3) / 1e3);
     atr_text_append(&text, ",\"best\":%s}", record->best ? "true" : "false");
     return atr_runlog_line(log, &text);

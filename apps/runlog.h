@@ -35,6 +35,7 @@ typedef struct atr_log_eval {
     int64_t epoch, step;
     const char *split;
     const atr_scores *scores;
+    double loss; /* cross-entropy; NaN: not known */
     double seconds;
     bool best; /* the best so far */
 } atr_log_eval;

@@ -26,12 +26,13 @@ static atr_status add_step(reading *r, const json_t *line)
 
     if (h->step_count == r->step_room) {
         const int64_t room = r->step_room == 0 ? 1024 : 2 * r->step_room;
-        double **columns[] = {&h->step, &h->loss, &h->lr, &h->images_per_s};
+        double **columns[] = {&h->epoch, &h->step, &h->loss, &h->lr, &h->images_per_s};
         for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)
             ATR_TRY(atr_grow(h->step_count, room, sizeof(double), (void **)columns[i]));
         r->step_room = room;
     }
     const int64_t at = h->step_count++;
+    h->epoch[at] = number(line, "epoch");
     h->step[at] = number(line, "step");
     h->loss[at] = number(line, "loss");
     h->lr[at] = number(line, "lr");
@@ -53,6 +54,8 @@ static atr_status add_eval(reading *r, const json_t *line)
     }
     atr_run_eval *e = &h->evals[h->eval_count++];
     e->epoch = number(line, "epoch");
+    e->step = number(line, "step");
+    e->loss = number(line, "loss");
     e->miou = number(line, "miou");
     e->pixel_accuracy = number(line, "pixel_accuracy");
     for (size_t i = 0; i < json_array_size(iou) && e->classes < ATR_MAX_CLASSES; i++) {
@@ -73,6 +76,7 @@ static atr_status add_line(reading *r, const json_t *line)
         if (status != ATR_OK)
             return status;
     }
+    r->history.ended = kind != NULL && strcmp(kind, "end") == 0;
     if (kind != NULL && strcmp(kind, "step") == 0)
         return add_step(r, line);
     if (kind != NULL && strcmp(kind, "eval") == 0)
@@ -127,6 +131,7 @@ done:
 
 void atr_run_history_free(atr_run_history *history)
 {
+    atr_free(history->epoch);
     atr_free(history->step);
     atr_free(history->loss);
     atr_free(history->lr);

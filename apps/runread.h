@@ -1,22 +1,26 @@
 #ifndef ATR_APPS_RUNREAD_H
 #define ATR_APPS_RUNREAD_H
 
+#include <stdbool.h>
+
 #include "dnn/metrics.h"
 
 /* What log.jsonl of a run says. */
 
 typedef struct atr_run_eval {
-    double epoch, miou, pixel_accuracy;
+    double epoch, step, miou, pixel_accuracy;
+    double loss; /* NaN where the log does not say */
     int64_t classes;
     double iou[ATR_MAX_CLASSES]; /* NaN where absent */
 } atr_run_eval;
 
 typedef struct atr_run_history {
     int64_t step_count;
-    double *step, *loss, *lr, *images_per_s; /* [step_count]; owned */
+    double *epoch, *step, *loss, *lr, *images_per_s; /* [step_count]; owned */
     int64_t eval_count;
     atr_run_eval *evals; /* owned */
     char *data; /* path of the data set as the run was given it; owned, NULL where the log does not say */
+    bool ended; /* the log's last word is that the run is done, or was stopped */
 } atr_run_history;
 
 /* Reads FOLDER/log.jsonl. A torn last line (a killed run) is left out; any other line that is no JSON object is ATR_ERR_DATA with

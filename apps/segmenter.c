@@ -3,6 +3,7 @@
 
 #include "apps/segmenter_impl.h"
 #include "io/augment.h"
+#include "io/labels.h"
 #include "io/letterbox.h"
 
 const char *const atr_fit_mode_names[] = {"letterbox", "stretch", "none", NULL};
@@ -278,8 +279,11 @@ atr_status atr_segmenter_run_batch(atr_segmenter *s, const atr_image *const *pic
 
     if (count == 0)
         return ATR_OK;
+    s->single = (atr_extent){0, 0};
     ATR_TRY(check_pictures(s, pictures, count));
     ATR_TRY(plain ? run_plain(s, pictures, wanted, count) : run_views(s, pictures, wanted, count));
+    if (plain && count == 1)
+        s->single = atr_segmenter_canvas(s, pictures[0], 1.0);
 done:
     return status;
 }
@@ -287,6 +291,37 @@ done:
 atr_status atr_segmenter_run(atr_segmenter *s, const atr_image *picture, const atr_segmentation *wanted)
 {
     return atr_segmenter_run_batch(s, &picture, wanted, 1);
+}
+
+/* What the loss is divided by. */
+static double weight_of(const uint8_t *labels, int64_t count, const float *class_weights, int64_t classes)
+{
+    double sum = 0;
+
+    for (int64_t i = 0; i < count; i++)
+        if (labels[i] < classes)
+            sum += class_weights != NULL ? (double)class_weights[labels[i]] : 1.0;
+    return sum;
+}
+
+atr_status atr_segmenter_loss(atr_segmenter *s, const uint8_t *truth, int64_t width, int64_t height,
+                              const float *class_weights, double *loss, double *weight)
+{
+    atr_status status = ATR_OK;
+    const atr_fit fit = s->fit == ATR_RUN_LETTERBOX ? ATR_FIT_LETTERBOX : ATR_FIT_STRETCH;
+    const int64_t columns = s->single.width, rows = s->single.height;
+    uint8_t *labels = NULL;
+
+    if (s->current == NULL || rows * columns == 0)
+        return atr_fail(ATR_ERR_USAGE, "a loss is that of the last picture, run alone and in one view");
+    ATR_TRY(ATR_NEW(rows * columns, &labels));
+    ATR_TRY(atr_fit_labels(fit, truth, width, height, columns, rows, ATR_IGNORE, labels, &s->workspace));
+    *weight = weight_of(labels, rows * columns, class_weights, s->info->classes);
+    ATR_TRY(atr_plan_cross_entropy(s->current, labels, class_weights, 1.0, loss));
+
+done:
+    atr_free(labels);
+    return status;
 }
 
 atr_extent atr_segmenter_canvas(const atr_segmenter *s, const atr_image *picture, double scale)

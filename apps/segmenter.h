@@ -71,6 +71,13 @@ atr_status atr_segmenter_run(atr_segmenter *segmenter, const atr_image *picture,
 atr_status atr_segmenter_run_batch(atr_segmenter *segmenter, const atr_image *const *pictures,
                                    const atr_segmentation *wanted, int64_t count);
 
+/* Cross-entropy of the picture of the last atr_segmenter_run(), of the size width x height, against its class ids `truth`
+ * [height,width]: *loss is the sum over the network's output of -w_t ln p_t, *weight the sum of w_t; the truth is brought to
+ * that size as the picture was, padding and ignored pixels count nowhere. class_weights [classes], NULL: all 1.
+ * ATR_ERR_USAGE before a picture, and where the last run had several pictures or views. */
+atr_status atr_segmenter_loss(atr_segmenter *segmenter, const uint8_t *truth, int64_t width, int64_t height,
+                              const float *class_weights, double *loss, double *weight);
+
 /* Size of the network's output, H x W, for this picture. */
 void atr_segmenter_logits_size(const atr_segmenter *segmenter, const atr_image *picture, int64_t *height,
                                int64_t *width);

@@ -65,6 +65,7 @@ struct atr_segmenter {
     sized_plan plans[SEGMENTER_PLANS_MAX];
     int plan_limit;    /* of them in use */
     atr_plan *current; /* of the last forward */
+    atr_extent single; /* canvas of the last picture; 0: several pictures or views were run, or nothing yet */
     int64_t clock;
     uint8_t *pixels; /* one canvas [height,width,channels] */
     float *input;    /* [batch,height,width,channels] as the network wants it */

@@ -28,6 +28,7 @@ static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *resu
     trainer->epoch_score += isnan(result->f_score) ? 0 : result->f_score;
     trainer->epoch_steps++;
     atr_train_show_step(trainer, &record);
+    atr_train_watch_step(trainer, &record);
     return atr_runlog_step(trainer->log, &record);
 }
 
@@ -79,9 +80,15 @@ done:
 /* Scores the network on val; `*best`: it was never as good. */
 static atr_status evaluate(atr_trainer *trainer, bool *best)
 {
+    double loss = NAN;
     const atr_evaluate_options options = {
         .split = ATR_SPLIT_VAL,
         .fit = (atr_fit_mode)trainer->options->eval_fit,
+        .progress = atr_train_show_evaluating,
+        .user = trainer,
+        .class_weights =
+            trainer->config.loss.class_weight_count > 0 ? trainer->config.loss.class_weights : NULL,
+        .loss = &loss,
     };
     const double started = atr_seconds();
     atr_session session = trainer->session; /* borrowed but for the network */
@@ -101,12 +108,15 @@ static atr_status evaluate(atr_trainer *trainer, bool *best)
         .step = trainer->cursor.global_step,
         .split = atr_split_name(options.split),
         .scores = &scores,
+        .loss = loss,
         .seconds = atr_seconds() - started,
         .best = *best,
     };
     if (trainer->root) {
         atr_train_show_eval(trainer, &record);
-        atr_warn_only_class(&scores, trainer->dataset, options.split);
+        atr_train_watch_eval(trainer, &record);
+        atr_warn_only_class(&scores, trainer->dataset, atr_dataset_classes(trainer->dataset),
+                            atr_split_name(options.split));
         status = atr_runlog_eval(trainer->log, &record);
     }
     status = atr_comm_agree(trainer->comm, status);
@@ -140,6 +150,8 @@ static atr_status end_epoch(atr_trainer *trainer)
     if (options->eval_period > 0 && (last || number % options->eval_period == 0) &&
         atr_dataset_split(trainer->dataset, ATR_SPLIT_VAL, &samples) > 0)
         ATR_TRY(evaluate(trainer, &best));
+    if (trainer->root)
+        atr_train_watch_epoch(trainer);
     if (whole) {
         trainer->cursor.epoch++;
         trainer->cursor.step_in_epoch = 0;
@@ -151,6 +163,21 @@ done:
     return status;
 }
 
+/* The log's last line: who follows it need not wait for more. */
+static atr_status log_end(const atr_trainer *trainer, const char *how)
+{
+    char now[ATR_TIME_TEXT_BYTES];
+    atr_text text = {0};
+    atr_status status = ATR_OK;
+
+    if (trainer->root) {
+        atr_text_append(&text, "{\"kind\":\"end\",\"time\":\"%s\",\"step\":%lld,\"how\":\"%s\"}",
+                        atr_time_text(now), (long long)trainer->cursor.global_step, how);
+        status = atr_runlog_line(trainer->log, &text);
+    }
+    return atr_comm_agree(trainer->comm, status);
+}
+
 static atr_status stop_run(atr_trainer *trainer)
 {
     const double started = atr_seconds();
@@ -158,6 +185,7 @@ static atr_status stop_run(atr_trainer *trainer)
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_train_save(trainer, false));
+    ATR_TRY(log_end(trainer, "stopped"));
     atr_train_say(trainer,
                   "R03: %s: saved step %lld in %.1f s, exit 75. Resume: the same command with --resume.",
                   signal[0] != '\0' ? signal : "asked to stop", (long long)trainer->cursor.global_step,
@@ -197,6 +225,7 @@ atr_status atr_trainer_run(atr_trainer *trainer)
         atr_train_say(trainer, "mIoU %.2f %% of epoch %lld reaches the target of %.2f %%",
                       100 * trainer->cursor.best_score, (long long)trainer->cursor.best_epoch,
                       100 * trainer->options->target_miou);
+    ATR_TRY(log_end(trainer, "done"));
     atr_train_say(trainer, "done: %lld steps%s", (long long)trainer->cursor.global_step,
                   isnan(trainer->cursor.best_score) ? "" : ", best.h5 is the network with the best val mIoU");
 

@@ -1,18 +1,21 @@
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "apps/train_impl.h"
 #include "core/recipe.h"
 #include "core/timer.h"
+#include "io/events.h"
 #include "io/path.h"
 
-/* What a run leaves in its folder, and the page that `report` makes of it, which alone is no run. */
-static const char *const files[] = {"config.yaml",  "log.jsonl", "last.h5",
-                                    "last.prev.h5", "best.h5",   "report.html"};
+/* What a run leaves in its folder; then what is drawn of it, which alone is no run. Event files come on top. */
+static const char *const files[] = {"config.yaml", "log.jsonl",      "last.h5",        "last.prev.h5",
+                                    "best.h5",     "epoch_loss.png", "epoch_miou.png", "report.html"};
 
-enum { FILES = sizeof files / sizeof files[0], RUN_FILES = FILES - 1 };
+enum { FILES = sizeof files / sizeof files[0], RUN_FILES = 5 };
 
 static atr_status find_run(const char *folder, bool *found)
 {
@@ -43,6 +46,21 @@ static atr_status remove_run(const char *folder)
     }
 
 done:
+    return status;
+}
+
+/* Their names hold a time. */
+static atr_status remove_events(const char *folder)
+{
+    DIR *const dir = opendir(folder);
+    atr_status status = ATR_OK;
+
+    if (dir == NULL)
+        return atr_fail(ATR_ERR_IO, "%s: %s", folder, strerror(errno));
+    for (const struct dirent *entry = readdir(dir); entry != NULL && status == ATR_OK; entry = readdir(dir))
+        if (atr_events_is_name(entry->d_name) && unlinkat(dirfd(dir), entry->d_name, 0) != 0)
+            status = atr_fail(ATR_ERR_IO, "%s/%s: %s", folder, entry->d_name, strerror(errno));
+    closedir(dir);
     return status;
 }
 
@@ -90,12 +108,15 @@ atr_status atr_train_folder_open_log(atr_trainer *trainer)
     char *path = NULL;
     atr_status status = ATR_OK;
 
-    if (trainer->options->force)
+    if (trainer->options->force) {
         ATR_TRY(remove_run(trainer->options->out));
+        ATR_TRY(remove_events(trainer->options->out));
+    }
     ATR_TRY(atr_path_join(trainer->options->out, "config.yaml", &path));
     ATR_TRY(atr_options_write_yaml(trainer->parsed, path));
     ATR_TRY(atr_runlog_open(trainer->options->out, trainer->cursor.global_step, &trainer->log));
     ATR_TRY(log_start(trainer));
+    ATR_TRY(atr_train_watch_open(trainer));
 
 done:
     atr_free(path);

@@ -19,6 +19,9 @@ typedef struct atr_train_cursor {
     bool averaged;         /* resuming: the checkpoint's network is an average */
 } atr_train_cursor;
 
+/* train_watch.c */
+typedef struct atr_train_watch atr_train_watch;
+
 struct atr_trainer {
     /* Borrowed. */
     const atr_options *parsed;
@@ -48,12 +51,13 @@ struct atr_trainer {
 
     /* Rank 0. */
     atr_runlog *log;
+    atr_train_watch *watch;
     double epoch_loss, epoch_score; /* sums over the steps of this epoch that this process did */
     int64_t epoch_steps;
     double epoch_started;
     double step_ended; /* atr_seconds(), to tell the rate */
     double waited;     /* atr_loader_waited() then */
-    int columns;       /* of the terminal; 0: none */
+    int columns;       /* of the terminal, as it was at the start; 0: none */
 };
 
 /* train_folder.c: the RUN folder. Rank 0 only. */
@@ -90,11 +94,23 @@ atr_status atr_train_resume_optim(atr_trainer *trainer, const atr_checkpoint_fil
 /* Saves last.h5 and, with `best`, best.h5. */
 atr_status atr_train_save(atr_trainer *trainer, bool best);
 
+/* train_watch.c: event files and pictures of curves beside the log. Rank 0 only. Nothing in it stops a run: what fails is said once. */
+
+/* Goes on after the cursor's step. ATR_ERR_MEMORY. */
+atr_status atr_train_watch_open(atr_trainer *trainer);
+void atr_train_watch_close(atr_train_watch *watch);
+void atr_train_watch_step(atr_trainer *trainer, const atr_log_step *record);
+void atr_train_watch_eval(atr_trainer *trainer, const atr_log_eval *record);
+/* After the evaluation, where there was one. */
+void atr_train_watch_epoch(atr_trainer *trainer);
+
 /* train_show.c: what rank 0 says. */
 void atr_train_show_start(const atr_trainer *trainer);
 void atr_train_show_phase(const atr_trainer *trainer);
 void atr_train_show_step(const atr_trainer *trainer, const atr_log_step *record);
 void atr_train_show_epoch(const atr_trainer *trainer);
+/* Progress of an evaluation, for atr_evaluate_options: `user` is the trainer. */
+void atr_train_show_evaluating(void *user, int64_t done, int64_t total);
 void atr_train_show_eval(const atr_trainer *trainer, const atr_log_eval *record);
 /* A line about the run, after the progress bar was cleared. */
 void atr_train_say(const atr_trainer *trainer, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -20,7 +20,7 @@ static const char *const compats[] = {"none", "reference", NULL};
 static const atr_option rows[] = {
     {.name = "output", .letter = 'o', .kind = ATR_OPTION_STRING, FIELD(out), .argument = "RUN", .once = true,
      .group = "Run",
-     .help = "folder of the run: config.yaml, log.jsonl, last.h5, best.h5"},
+     .help = "folder of the run: config.yaml, log.jsonl, last.h5, best.h5, curves, event files"},
     {.name = "recipe", .kind = ATR_OPTION_STRING, FIELD(recipe), .argument = "FILE", .once = true,
      .help = "options in YAML; the command line wins"},
     {.name = "resume", .kind = ATR_OPTION_FLAG, FIELD(resume), .once = true,
@@ -43,6 +43,16 @@ static const atr_option rows[] = {
      .help = "end the run when an evaluation reaches this mIoU (0.8 is 80 %); 0: never"},
     {.name = "eval-fit", .kind = ATR_OPTION_CHOICE, FIELD(eval_fit), .value = "letterbox", .choices = atr_fit_mode_names,
      .help = "how evaluation brings a picture to the network's size; none: it runs at its own"},
+
+    {.name = "curves", .kind = ATR_OPTION_FLAG, FIELD(curves), .value = "true", .group = "Watching",
+     .help = "epoch_loss.png and epoch_miou.png in RUN, drawn by gnuplot beside the training"},
+    {.name = "tensorboard", .kind = ATR_OPTION_FLAG, FIELD(tensorboard), .value = "true",
+     .help = "event files in RUN for `tensorboard --logdir RUN`"},
+    {.name = "tensorboard-images", .kind = ATR_OPTION_INT, FIELD(tensorboard_images), .value = "4",
+     .least = 0, .most = 1000,
+     .help = "val pictures with truth and prediction in them at each evaluation"},
+    {.name = "tensorboard-histograms", .kind = ATR_OPTION_FLAG, FIELD(tensorboard_histograms),
+     .help = "also how values and gradients of each parameter are distributed, after each epoch"},
 
     {.name = "backbone", .kind = ATR_OPTION_STRING, FIELD(backbone), .value = "mobilenetv2",
      .argument = "NAME",

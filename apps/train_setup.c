@@ -112,6 +112,7 @@ void atr_trainer_destroy(atr_trainer *trainer)
 {
     if (trainer == NULL)
         return;
+    atr_train_watch_close(trainer->watch);
     atr_runlog_close(trainer->log);
     atr_loader_destroy(trainer->loader);
     atr_reducer_destroy(trainer->reducer);

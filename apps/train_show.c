@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "apps/cli.h"
 #include "apps/train_impl.h"
 #include "core/log.h"
 #include "core/progress.h"
@@ -12,6 +13,16 @@ static void clear_bar(const atr_trainer *trainer)
 {
     if (trainer->columns > 0)
         fprintf(stderr, "\r\033[K");
+}
+
+/* The terminal may have changed its width since the last one. */
+static void show_line(const atr_progress *progress)
+{
+    const int columns = atr_cli_columns(stderr);
+    char line[512];
+
+    fprintf(stderr, "\r%s\033[K",
+            atr_progress_line(progress, columns > 1 ? columns - 1 : 1, line, sizeof line));
 }
 
 void atr_train_say(const atr_trainer *trainer, const char *format, ...)
@@ -141,52 +152,109 @@ void atr_train_show_start(const atr_trainer *trainer)
                       (long long)trainer->cursor.step_in_epoch, (long long)trainer->steps_per_epoch);
 }
 
+/* ", f-score 0.713" into `text` [32], nothing where it is not known; returns `text`. */
+static char *score_text(double f_score, char *text)
+{
+    text[0] = '\0';
+    if (isfinite(f_score))
+        snprintf(text, 32, ", f-score %.3f", f_score);
+    return text;
+}
+
 static void show_bar(const atr_trainer *trainer, const atr_log_step *record)
 {
-    char label[64], extra[64], line[512];
-    const int64_t batch = trainer->phase->batch;
+    char label[64], extra[128], score[32] = "";
     const atr_progress progress = {
         .label = label,
-        .unit = "images",
-        .done = trainer->cursor.step_in_epoch * batch,
-        .total = trainer->steps_per_epoch * batch,
-        .first = (trainer->cursor.step_in_epoch - trainer->epoch_steps) * batch,
+        .unit = "steps",
+        .done = trainer->cursor.step_in_epoch,
+        .total = trainer->steps_per_epoch,
+        .first = trainer->cursor.step_in_epoch - trainer->epoch_steps,
         .seconds = atr_seconds() - trainer->epoch_started,
         .extra = extra,
+        .rate_unit = "images",
+        .rate_each = (double)trainer->phase->batch,
     };
 
     snprintf(label, sizeof label, "epoch %lld/%lld", (long long)record->epoch,
              (long long)trainer->options->epochs);
-    snprintf(extra, sizeof extra, "loss %.4f, f-score %.3f", record->loss, record->f_score);
-    fprintf(stderr, "\r%s", atr_progress_line(&progress, trainer->columns - 1, line, sizeof line));
+    snprintf(extra, sizeof extra, "loss %.4f%s, lr %.4g", record->loss, score_text(record->f_score, score),
+             record->lr);
+    show_line(&progress);
 }
 
 void atr_train_show_step(const atr_trainer *trainer, const atr_log_step *record)
 {
+    char score[32];
+
     if (trainer->columns > 0)
         show_bar(trainer, record);
     else if (record->step % trainer->options->log_interval == 0)
-        atr_train_say(trainer, "epoch %lld/%lld step %lld: loss %.4f, f-score %.3f, lr %.4g, %.1f images/s",
+        atr_train_say(trainer, "epoch %lld/%lld step %lld: loss %.4f%s, lr %.4g, %.1f images/s",
                       (long long)record->epoch, (long long)trainer->options->epochs, (long long)record->step,
-                      record->loss, record->f_score, record->lr, record->images_per_s);
+                      record->loss, score_text(record->f_score, score), record->lr, record->images_per_s);
+}
+
+void atr_train_show_evaluating(void *user, int64_t done, int64_t total)
+{
+    const atr_trainer *const trainer = user;
+    const atr_progress progress = {.label = "val",
+                                   .unit = "images",
+                                   .done = done,
+                                   .total = total,
+                                   .seconds = atr_seconds() - trainer->step_ended};
+
+    if (trainer->columns > 0)
+        show_line(&progress);
+}
+
+/* Pictures of the steps that are left, of all phases. */
+static double pictures_left(const atr_trainer *trainer)
+{
+    const atr_train_options *const options = trainer->options;
+    int64_t most = options->max_steps > 0 ? options->max_steps - trainer->cursor.global_step : INT64_MAX;
+    double pictures = 0;
+
+    for (int i = 0; i < trainer->config.phase_count; i++) {
+        const atr_train_phase *const phase = &trainer->config.phases[i];
+        const int64_t each = atr_train_phase_steps(trainer, phase);
+        const int64_t now = trainer->cursor.epoch;
+        int64_t steps = (phase->end - (now > phase->first ? now : phase->first)) * each;
+        if (now >= phase->first && now < phase->end)
+            steps -= trainer->cursor.step_in_epoch;
+        if (now >= phase->end || most <= 0)
+            continue;
+        steps = steps < most ? steps : most;
+        most -= steps;
+        pictures += (double)steps * (double)phase->batch;
+    }
+    return pictures;
+}
+
+/* Of the whole run, at this epoch's pace: evaluations are in it as far as they are in the epoch. */
+static char *left_text(const atr_trainer *trainer, char *text)
+{
+    const double done = (double)trainer->epoch_steps * (double)trainer->phase->batch;
+
+    return atr_duration_text((atr_seconds() - trainer->epoch_started) / done * pictures_left(trainer), text);
 }
 
 void atr_train_show_epoch(const atr_trainer *trainer)
 {
-    char duration[24];
+    char duration[24], left[24], score[32];
 
     if (trainer->epoch_steps > 0)
-        atr_train_say(trainer, "epoch %lld/%lld: loss %.4f, f-score %.3f, %s",
-                      (long long)trainer->cursor.epoch + 1, (long long)trainer->options->epochs,
-                      trainer->epoch_loss / (double)trainer->epoch_steps,
-                      trainer->epoch_score / (double)trainer->epoch_steps,
-                      atr_duration_text(atr_seconds() - trainer->epoch_started, duration));
+        atr_train_say(
+            trainer, "epoch %lld/%lld: loss %.4f%s, %s, %s left", (long long)trainer->cursor.epoch + 1,
+            (long long)trainer->options->epochs, trainer->epoch_loss / (double)trainer->epoch_steps,
+            score_text(trainer->epoch_score / (double)trainer->epoch_steps, score),
+            atr_duration_text(atr_seconds() - trainer->epoch_started, duration), left_text(trainer, left));
 }
 
 void atr_train_show_eval(const atr_trainer *trainer, const atr_log_eval *record)
 {
-    atr_train_say(trainer, "epoch %lld/%lld: %s mIoU %.2f %%, pixel accuracy %.2f %%%s",
-                  (long long)record->epoch, (long long)trainer->options->epochs, record->split,
+    atr_train_say(trainer, "epoch %lld/%lld: %s loss %.4f, mIoU %.2f %%, pixel accuracy %.2f %%%s",
+                  (long long)record->epoch, (long long)trainer->options->epochs, record->split, record->loss,
                   100 * record->scores->miou, 100 * record->scores->pixel_accuracy,
                   record->best ? ", the best so far" : "");
 }

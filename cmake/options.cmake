@@ -43,3 +43,21 @@ function(atr_folder name)
     add_library(atr_${name} STATIC ${sources})
     target_include_directories(atr_${name} PUBLIC "${PROJECT_SOURCE_DIR}")
 endfunction()
+
+# atr_protobuf(NAME): a static library atr_proto_NAME of the C code that protoc-c makes of proto/NAME.proto. Its header is
+# <NAME.pb-c.h>; the code is not ours to keep free of warnings.
+function(atr_protobuf name)
+    find_program(ATR_PROTOC_C protoc-c REQUIRED)
+    find_package(PkgConfig REQUIRED)
+    pkg_check_modules(protobuf_c REQUIRED IMPORTED_TARGET GLOBAL libprotobuf-c)
+    set(folder "${PROJECT_BINARY_DIR}/proto")
+    file(MAKE_DIRECTORY "${folder}")
+    add_custom_command(OUTPUT "${folder}/${name}.pb-c.c" "${folder}/${name}.pb-c.h"
+                       COMMAND ${ATR_PROTOC_C} "--c_out=${folder}" "--proto_path=${PROJECT_SOURCE_DIR}/proto"
+                               "${PROJECT_SOURCE_DIR}/proto/${name}.proto"
+                       DEPENDS "${PROJECT_SOURCE_DIR}/proto/${name}.proto" VERBATIM)
+    add_library(atr_proto_${name} STATIC "${folder}/${name}.pb-c.c" "${folder}/${name}.pb-c.h")
+    target_compile_options(atr_proto_${name} PRIVATE -w)
+    target_include_directories(atr_proto_${name} SYSTEM PUBLIC "${folder}")
+    target_link_libraries(atr_proto_${name} PUBLIC PkgConfig::protobuf_c)
+endfunction()

@@ -9,7 +9,8 @@ log=$root/build/setup.log
 
 packages="build-essential cmake ninja-build pkg-config
     libopenmpi-dev openmpi-bin libhdf5-dev libpng-dev libjpeg-dev libzip-dev zlib1g-dev
-    libyaml-dev libjansson-dev libxxhash-dev libprotobuf-c-dev protobuf-c-compiler libcmocka-dev gnuplot-nox"
+    libyaml-dev libjansson-dev libxxhash-dev
+    libprotobuf-c-dev protobuf-c-compiler libcmocka-dev gnuplot-nox"
 
 wheel_runtime=onednn_cpu_gomp-2023.2.0-py2.py3-none-manylinux1_x86_64.whl
 wheel_headers=onednn_devel_cpu_gomp-2023.2.0-py2.py3-none-manylinux1_x86_64.whl

@@ -23,11 +23,13 @@ char *atr_duration_text(double seconds, char *text)
 }
 
 /* Three digits at most, or as many as a whole number has. */
-static void rate_text(double rate, char *text, size_t bytes)
+static void rate_text(const atr_progress *p, double rate, char *text, size_t bytes)
 {
-    const int decimals = rate >= 99.95 ? 0 : rate >= 9.995 ? 1 : rate >= 0.0995 ? 2 : 4;
+    const double shown = p->rate_unit != NULL ? rate * p->rate_each : rate;
+    const int decimals = shown >= 99.95 ? 0 : shown >= 9.995 ? 1 : shown >= 0.0995 ? 2 : 4;
 
-    snprintf(text, bytes, "%.*f/s", decimals, rate);
+    snprintf(text, bytes, ", %.*f%s%s/s", decimals, shown, p->rate_unit != NULL ? " " : "",
+             p->rate_unit != NULL ? p->rate_unit : "");
 }
 
 /* What stands right of the bar: " 51% 188/367 images, 12.4/s, 0:14 left, loss 0.4312". */
@@ -39,10 +41,8 @@ static void describe(const atr_progress *p, char *text, size_t bytes)
     const char *comma = p->extra != NULL && *p->extra != '\0' ? ", " : "";
     const char *extra = p->extra != NULL ? p->extra : "";
 
-    if (rate > 0) {
-        memcpy(speed, ", ", 3);
-        rate_text(rate, speed + 2, sizeof speed - 2);
-    }
+    if (rate > 0)
+        rate_text(p, rate, speed, sizeof speed);
     if (p->total > 0 && p->done < p->total && rate > 0)
         snprintf(time, sizeof time, ", %s left",
                  atr_duration_text((double)(p->total - p->done) / rate, duration));
@@ -73,6 +73,13 @@ static void draw_bar(const atr_progress *p, int width, char *text)
     memcpy(text + 1 + width, "] ", 3);
 }
 
+/* Takes fields off the end of `text`, each with the comma before it, until it is no wider than `columns` or has but one. */
+static void shorten(char *text, int64_t columns)
+{
+    for (char *comma; atr_text_width(text) > columns && (comma = strrchr(text, ',')) != NULL;)
+        *comma = '\0';
+}
+
 /* Ends `line` after `columns` letters, and makes blanks of control characters. */
 static void tidy(char *line, int64_t columns)
 {
@@ -96,6 +103,8 @@ char *atr_progress_line(const atr_progress *progress, int columns, char *line, s
     const char *gap = *label != '\0' ? " " : "";
 
     describe(progress, rest, sizeof rest);
+    if (columns > 0)
+        shorten(rest, columns - atr_text_width(label) - (int64_t)strlen(gap));
     const int64_t left = columns - atr_text_width(label) - (int64_t)strlen(gap) - atr_text_width(rest) - 3;
     if (columns > 0 && progress->total > 0 && left >= LEAST_BAR)
         draw_bar(progress, left < MOST_BAR ? (int)left : MOST_BAR, bar);

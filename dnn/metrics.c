@@ -63,6 +63,20 @@ static void class_scores(const atr_confusion *confusion, int64_t k, atr_scores *
     out->f1[k] = ratio(2 * hit, truth + predicted);
 }
 
+/* Over the values that are numbers. */
+static double mean(const double *values, int64_t count)
+{
+    double sum = 0.0;
+    int64_t present = 0;
+
+    for (int64_t k = 0; k < count; k++)
+        if (!isnan(values[k])) {
+            sum += values[k];
+            present++;
+        }
+    return present > 0 ? sum / (double)present : NAN;
+}
+
 void atr_scores_from(const atr_confusion *confusion, atr_scores *out)
 {
     const int64_t classes = confusion->classes;
@@ -80,8 +94,11 @@ void atr_scores_from(const atr_confusion *confusion, atr_scores *out)
         sum += out->iou[k];
         weighted += (double)out->truth_pixels[k] * out->iou[k];
     }
-    out->miou = out->present > 0 ? sum / (double)out->present : NAN;
+    out->miou = mean(out->iou, classes);
     out->miou_all = sum / (double)classes;
+    out->mean_recall = mean(out->recall, classes);
+    out->mean_precision = mean(out->precision, classes);
+    out->mean_f1 = mean(out->f1, classes);
     out->pixel_accuracy = ratio(hits, total);
     out->frequency_iou = total > 0 ? weighted / (double)total : NAN;
 }

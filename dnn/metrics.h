@@ -30,6 +30,9 @@ typedef struct atr_scores {
     int64_t truth_pixels[ATR_MAX_CLASSES], predicted_pixels[ATR_MAX_CLASSES];
     double miou;           /* mean over present classes */
     double miou_all;       /* absent classes count 0, for comparison */
+    double mean_recall;    /* over the classes that have one; NaN where none has */
+    double mean_precision; /* so too */
+    double mean_f1;        /* so too */
     double pixel_accuracy; /* trace / total; NaN without pixels */
     double frequency_iou;  /* sum over classes of truth share * IoU */
 } atr_scores;

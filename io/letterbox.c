@@ -23,6 +23,18 @@ atr_box atr_fit_box(atr_fit fit, int64_t width, int64_t height, int64_t canvas_w
     return box;
 }
 
+atr_status atr_fit_labels(atr_fit fit, const uint8_t *mask, int64_t width, int64_t height,
+                          int64_t canvas_width, int64_t canvas_height, uint8_t padding, uint8_t *labels,
+                          atr_workspace *workspace)
+{
+    const atr_box place = atr_fit_box(fit, width, height, canvas_width, canvas_height);
+    const atr_resize resize = atr_resize_whole(width, height, place.width, place.height);
+
+    memset(labels, padding, (size_t)(canvas_width * canvas_height));
+    return atr_resize_nearest(&resize, mask, labels + place.y * canvas_width + place.x, canvas_width,
+                              workspace);
+}
+
 atr_status atr_fit_canvas(atr_fit fit, const atr_image *image, const uint8_t *mask, int64_t canvas_width,
                           int64_t canvas_height, uint8_t padding, uint8_t *pixels, uint8_t *labels,
                           atr_box *box, atr_workspace *workspace)
@@ -39,10 +51,9 @@ atr_status atr_fit_canvas(atr_fit fit, const atr_image *image, const uint8_t *ma
     memset(pixels, ATR_PAD_GREY, (size_t)(canvas_height * stride));
     ATR_TRY(atr_resize_bicubic(&resize, (int)image->channels, image->pixels,
                                pixels + corner * image->channels, stride, workspace));
-    if (mask != NULL) {
-        memset(labels, padding, (size_t)(canvas_width * canvas_height));
-        ATR_TRY(atr_resize_nearest(&resize, mask, labels + corner, canvas_width, workspace));
-    }
+    if (mask != NULL)
+        ATR_TRY(atr_fit_labels(fit, mask, image->width, image->height, canvas_width, canvas_height, padding,
+                               labels, workspace));
     if (box != NULL)
         *box = place;
 

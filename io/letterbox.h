@@ -25,4 +25,9 @@ atr_status atr_fit_canvas(atr_fit fit, const atr_image *image, const uint8_t *ma
                           int64_t canvas_height, uint8_t padding, uint8_t *pixels, uint8_t *labels,
                           atr_box *box, atr_workspace *workspace);
 
+/* The same for class ids alone: `mask` [height,width] u8 to labels [canvas_height,canvas_width] u8. */
+atr_status atr_fit_labels(atr_fit fit, const uint8_t *mask, int64_t width, int64_t height,
+                          int64_t canvas_width, int64_t canvas_height, uint8_t padding, uint8_t *labels,
+                          atr_workspace *workspace);
+
 #endif

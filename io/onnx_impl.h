@@ -1,8 +1,9 @@
 #ifndef ATR_IO_ONNX_IMPL_H
 #define ATR_IO_ONNX_IMPL_H
 
+#include <onnx.pb-c.h>
+
 #include "io/names.h"
-#include "io/onnx.pb-c.h"
 #include "io/onnx.h"
 
 /* Builds an ONNX model in memory, as the structures that protobuf-c writes: nodes, constants, inputs, outputs, metadata.

@@ -123,7 +123,9 @@ static void scores_and_confusion_show_the_numbers(void **state)
     says(&page, "class 2</td><td>n/a</td>");
     says(&page, "1&#8239;234&#8239;567");
     says(&page, "mIoU <b>95.0 %</b> over 2 of 3 classes");
-    says(&page, "left out of the mean");
+    says(&page, "left out of the mean; counted as 0 it would make the mIoU 63.3 %");
+    says(&page, "mean</td><td>95.0</td><td class=\"bar\"><div style=\"width:95.0%\"></div></td>");
+    says(&page, "frequency-weighted IoU <b>");
     says(&page, "background:#800000");
     atr_free(page.bytes);
     page = (atr_text){0};
@@ -145,7 +147,13 @@ static void the_summary_names_the_best_evaluation(void **state)
     atr_run_eval evals[3] = {{.epoch = 1, .miou = 0.5, .pixel_accuracy = 0.6},
                              {.epoch = 2, .miou = 0.75, .pixel_accuracy = 0.875},
                              {.epoch = 3, .miou = NAN, .pixel_accuracy = NAN}};
-    atr_run_history h = {3, step, loss, lr, speed, 3, evals, NULL};
+    atr_run_history h = {.step_count = 3,
+                         .step = step,
+                         .loss = loss,
+                         .lr = lr,
+                         .images_per_s = speed,
+                         .eval_count = 3,
+                         .evals = evals};
     atr_text page = {0};
 
     (void)state;
@@ -165,8 +173,9 @@ static void the_summary_names_the_best_evaluation(void **state)
 static void plots_are_svg_with_a_line_for_each_curve(void **state)
 {
     const double x[4] = {1, 2, NAN, 4}, y[4] = {1, 2, 3, 1}, none[4] = {NAN, NAN, INFINITY, NAN};
-    const atr_curve curves[3] = {
-        {"first", x, y, 4, true}, {"second", x, none, 4, false}, {"third", y, x, 4, false}};
+    const atr_curve curves[3] = {{"first", x, y, 4, true, false},
+                                 {"second", x, none, 4, false, false},
+                                 {"third", y, x, 4, false, true}};
     const atr_plot plot = {"Title % here", "steps", "loss", curves, 3, true},
                    empty = {"t", "x", NULL, curves + 1, 1, true};
     atr_text page = {0};

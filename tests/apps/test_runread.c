@@ -133,9 +133,32 @@ static void what_is_no_log_is_refused_with_its_line(void **state)
     assert_non_null(strstr(atr_status_message(), "log.jsonl"));
 }
 
+static void the_last_word_says_whether_the_run_has_ended(void **state)
+{
+    static const char *const logs[] = {
+        "{\"kind\":\"start\"}\n{\"kind\":\"end\",\"step\":3}\n",
+        "{\"kind\":\"start\"}\n{\"kind\":\"end\",\"step\":3}\n{\"kind\":\"start\"}\n",
+        "{\"kind\":\"start\"}\n{\"kind\":\"end\",\"st",
+    };
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        atr_run_history h = read_text(logs[i]);
+        assert_int_equal(h.ended, i == 0);
+        atr_run_history_free(&h);
+    }
+    atr_run_history h = read_text("{\"kind\":\"step\",\"epoch\":2,\"step\":5,\"loss\":1}\n"
+                                  "{\"kind\":\"eval\",\"epoch\":2,\"step\":5,\"loss\":0.25}\n"
+                                  "{\"kind\":\"eval\",\"epoch\":3}\n");
+    assert_true(h.epoch[0] == 2 && h.evals[0].step == 5 && h.evals[0].loss == 0.25);
+    assert_true(isnan(h.evals[1].loss));
+    atr_run_history_free(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_last_word_says_whether_the_run_has_ended),
         cmocka_unit_test(what_a_run_writes_is_read_back),
         cmocka_unit_test(the_torn_last_line_of_a_killed_run_is_left_out),
         cmocka_unit_test(lines_of_other_kinds_and_odd_values_do_no_harm),

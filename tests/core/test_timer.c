@@ -131,6 +131,26 @@ static void progress_fits_any_width(void **state)
     }
 }
 
+static void progress_leaves_out_whole_fields(void **state)
+{
+    char line[256];
+    atr_progress p = middle;
+
+    (void)state;
+    p.unit = "steps";
+    p.extra = "loss 0.4312, f-score 0.713, lr 0.0035";
+    p.rate_unit = "images";
+    p.rate_each = 8;
+    assert_string_equal(
+        atr_progress_line(&p, 0, line, sizeof line),
+        "epoch 3/25  51% 188/367 steps, 99.2 images/s, 0:14 left, loss 0.4312, f-score 0.713, lr 0.0035");
+    assert_string_equal(atr_progress_line(&p, 82, line, sizeof line),
+                        "epoch 3/25 [=====>     ]  51% 188/367 steps, 99.2 images/s, 0:14 left, loss 0.4312");
+    assert_string_equal(atr_progress_line(&p, 60, line, sizeof line),
+                        "epoch 3/25  51% 188/367 steps, 99.2 images/s, 0:14 left");
+    assert_string_equal(atr_progress_line(&p, 20, line, sizeof line), "epoch 3/25  51% 188/");
+}
+
 static void progress_at_start_end_and_beyond_makes_sense(void **state)
 {
     char line[256];
@@ -193,6 +213,7 @@ int main(void)
         cmocka_unit_test(durations_are_read_at_a_glance),
         cmocka_unit_test(progress_shows_bar_rate_and_time_left),
         cmocka_unit_test(progress_fits_any_width),
+        cmocka_unit_test(progress_leaves_out_whole_fields),
         cmocka_unit_test(progress_at_start_end_and_beyond_makes_sense),
         cmocka_unit_test(progress_without_a_known_end_counts),
         cmocka_unit_test(resumed_work_counts_only_its_own_pace),

@@ -76,6 +76,10 @@ static void an_absent_class_has_no_score_and_is_left_out_of_the_mean(void **stat
     rig_assert_near(s.precision[3], 0.0, 0.0);
     rig_assert_near(s.miou, (0.5 + 1.0 + 0.0) / 3.0, 1e-15);
     rig_assert_near(s.miou_all, 1.5 / 5.0, 1e-15);
+    rig_assert_near(s.mean_recall, (0.5 + 1.0) / 2.0, 1e-15); /* of those in the truth: 0 and 2 */
+    rig_assert_near(s.mean_precision, (1.0 + 1.0 + 0.0) / 3.0, 1e-15);
+    rig_assert_near(s.mean_f1, (2.0 / 3.0 + 1.0 + 0.0) / 3.0, 1e-15);
+    rig_assert_near(s.frequency_iou, 0.5 * 0.5 + 0.5 * 1.0, 1e-15);
     atr_confusion_free(&c);
 }
 
@@ -100,6 +104,7 @@ static void no_pixels_give_no_scores(void **state)
     (void)state;
     atr_scores_from(&c, &s);
     assert_true(isnan(s.miou) && isnan(s.pixel_accuracy) && isnan(s.frequency_iou));
+    assert_true(isnan(s.mean_recall) && isnan(s.mean_precision) && isnan(s.mean_f1));
     assert_int_equal(s.present, 0);
     atr_confusion_free(&c);
 }

@@ -6,12 +6,12 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <onnx.pb-c.h>
 
 #include "dnn/model.h"
 #include "io/model_meta.h"
 #include "io/names.h"
 #include "io/onnx.h"
-#include "io/onnx.pb-c.h"
 #include "io/path.h"
 #include "tests/support/full_disk.h"
 #include "tests/support/scratch.h"

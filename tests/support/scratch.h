@@ -6,7 +6,7 @@
 
 /* A folder for one test program's files, and files made in it. Every failure here ends the test (cmocka's fail). */
 
-/* A fresh folder under $TMPDIR or /tmp; free() the name after scratch_remove(). */
+/* A fresh folder under $TMPDIR or /tmp; scratch_remove() frees the name. */
 char *scratch_create(void);
 void scratch_remove(char *folder);
 
