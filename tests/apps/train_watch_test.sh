@@ -67,9 +67,10 @@ echo '{"kind":"end","step":2,"how":"done"}' >>run/log.jsonl
 wait $pid || fail "it failed when the run ended"
 grep -q 'http-equiv="refresh"' run/report.html && fail "the last page reloads itself"
 cp log run/log.jsonl
+rm out # what the one before said is no sign that this one listens
 "$ATROUS" report run --watch --every 1000 --samples 0 >out 2>err &
 pid=$!
-until grep -q "Ctrl-C" out; do
+until grep -qs "Ctrl-C" out; do
     kill -0 $pid 2>/dev/null || fail "it ended before Ctrl-C"
     sleep 0.1
 done
