@@ -165,6 +165,41 @@ static void changed_parameters_are_noticed(void **state)
     atr_segmenter_destroy(segmenter);
 }
 
+/* At the picture's own size the network's output is what the probabilities are of. */
+static void the_loss_is_that_of_the_picture_run_alone(void **state)
+{
+    static const float weights[CLASSES] = {0.5f, 2, 1};
+    atr_segmenter *segmenter = segmenter_of(ATR_RUN_NONE, 0, 0);
+    subject s = subject_make(37, 29);
+    const atr_image *const two[] = {&s.image, &s.image};
+    const atr_segmentation nothing[2] = {{NULL, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL}};
+    uint8_t truth[37 * 29];
+    double loss = 0, weight = 0, wanted = 0, wanted_weight = 0;
+
+    (void)state;
+    for (int i = 0; i < 37 * 29; i++)
+        truth[i] = i % 5 == 4 ? 255 : (uint8_t)(i % 5 % CLASSES);
+    assert_int_equal(atr_segmenter_loss(segmenter, truth, 37, 29, NULL, &loss, &weight), ATR_ERR_USAGE);
+    run(segmenter, &s);
+    must(atr_segmenter_loss(segmenter, truth, 37, 29, weights, &loss, &weight));
+    for (int i = 0; i < 37 * 29; i++)
+        if (truth[i] < CLASSES) {
+            wanted -=
+                (double)weights[truth[i]] * log((double)s.probabilities[(int64_t)truth[i] * 37 * 29 + i]);
+            wanted_weight += (double)weights[truth[i]];
+        }
+    assert_true(fabs(loss - wanted) < 1e-4 * wanted);
+    assert_true(weight == wanted_weight);
+
+    must(atr_segmenter_run_batch(segmenter, two, nothing, 2));
+    assert_int_equal(atr_segmenter_loss(segmenter, truth, 37, 29, NULL, &loss, &weight), ATR_ERR_USAGE);
+    must(atr_segmenter_set_views(segmenter, &(atr_views){.mirror = ATR_MIRROR_FLIP}));
+    run(segmenter, &s);
+    assert_int_equal(atr_segmenter_loss(segmenter, truth, 37, 29, NULL, &loss, &weight), ATR_ERR_USAGE);
+    subject_free(&s);
+    atr_segmenter_destroy(segmenter);
+}
+
 static void what_cannot_be_run_is_refused(void **state)
 {
     atr_segmenter *segmenter = NULL;
@@ -202,6 +237,7 @@ int main(void)
         cmocka_unit_test(a_picture_of_the_networks_size_needs_no_fitting),
         cmocka_unit_test(answers_do_not_depend_on_what_was_run_before),
         cmocka_unit_test(changed_parameters_are_noticed),
+        cmocka_unit_test(the_loss_is_that_of_the_picture_run_alone),
         cmocka_unit_test(what_cannot_be_run_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
