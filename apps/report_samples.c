@@ -28,19 +28,6 @@ static void append_picture(const char *kind, const char *what, const void *bytes
     atr_text_append(page, "\">\n");
 }
 
-/* The size to show: a side over LARGEST_SIDE comes down to it. */
-static atr_resize shown_size(const atr_image *picture)
-{
-    const int64_t longer = picture->width > picture->height ? picture->width : picture->height;
-    int64_t width = picture->width, height = picture->height;
-
-    if (longer > LARGEST_SIDE) {
-        width = width * LARGEST_SIDE / longer;
-        height = height * LARGEST_SIDE / longer;
-    }
-    return atr_resize_whole(picture->width, picture->height, width < 1 ? 1 : width, height < 1 ? 1 : height);
-}
-
 static atr_status append_photo(const atr_image *picture, const atr_resize *size, atr_workspace *workspace,
                                atr_text *page)
 {
@@ -88,7 +75,7 @@ static atr_status append_sample(atr_segmenter *segmenter, const atr_dataset *dat
     ATR_TRY(atr_dataset_read_mask(dataset, index, &truth));
     ATR_TRY(ATR_NEW(picture.width * picture.height, &ids));
     ATR_TRY(atr_segmenter_run(segmenter, &picture, &(atr_segmentation){.ids = ids}));
-    const atr_resize size = shown_size(&picture);
+    const atr_resize size = atr_resize_within(picture.width, picture.height, LARGEST_SIDE);
     atr_text_append(page, "<p>");
     atr_report_escape(atr_dataset_sample(dataset, index).name, page);
     atr_text_append(page, "</p>\n");

@@ -156,6 +156,11 @@ static void mirror(uint8_t *pixels, int64_t height, int64_t width, int64_t chann
     }
 }
 
+static atr_fit canvas_fit(const atr_segmenter *s)
+{
+    return s->fit == ATR_RUN_LETTERBOX ? ATR_FIT_LETTERBOX : ATR_FIT_STRETCH;
+}
+
 /* One picture as the network wants it in this view, in `input`; `*box` is where it lies on the unmirrored canvas. */
 static atr_status prepare(atr_segmenter *s, const atr_image *picture, const atr_view *view, float *input,
                           atr_box *box)
@@ -167,8 +172,8 @@ static atr_status prepare(atr_segmenter *s, const atr_image *picture, const atr_
 
     *box = (atr_box){.x = 0, .y = 0, .width = width, .height = height};
     if (s->fit != ATR_RUN_NONE || !own_size) {
-        const atr_fit fit = s->fit == ATR_RUN_LETTERBOX ? ATR_FIT_LETTERBOX : ATR_FIT_STRETCH;
-        ATR_TRY(atr_fit_canvas(fit, picture, NULL, width, height, 0, s->pixels, NULL, box, &s->workspace));
+        ATR_TRY(atr_fit_canvas(canvas_fit(s), picture, NULL, width, height, 0, s->pixels, NULL, box,
+                               &s->workspace));
     } else if (view->down || view->across) {
         memcpy(s->pixels, picture->pixels, (size_t)(height * width * picture->channels));
     } else {
@@ -308,14 +313,14 @@ atr_status atr_segmenter_loss(atr_segmenter *s, const uint8_t *truth, int64_t wi
                               const float *class_weights, double *loss, double *weight)
 {
     atr_status status = ATR_OK;
-    const atr_fit fit = s->fit == ATR_RUN_LETTERBOX ? ATR_FIT_LETTERBOX : ATR_FIT_STRETCH;
     const int64_t columns = s->single.width, rows = s->single.height;
     uint8_t *labels = NULL;
 
     if (s->current == NULL || rows * columns == 0)
         return atr_fail(ATR_ERR_USAGE, "a loss is that of the last picture, run alone and in one view");
     ATR_TRY(ATR_NEW(rows * columns, &labels));
-    ATR_TRY(atr_fit_labels(fit, truth, width, height, columns, rows, ATR_IGNORE, labels, &s->workspace));
+    ATR_TRY(atr_fit_labels(canvas_fit(s), truth, width, height, columns, rows, ATR_IGNORE, labels,
+                           &s->workspace));
     *weight = weight_of(labels, rows * columns, class_weights, s->info->classes);
     ATR_TRY(atr_plan_cross_entropy(s->current, labels, class_weights, 1.0, loss));
 
@@ -335,9 +340,7 @@ atr_extent atr_segmenter_canvas(const atr_segmenter *s, const atr_image *picture
 
 atr_box atr_segmenter_box(const atr_segmenter *s, const atr_image *picture, atr_extent canvas)
 {
-    const atr_fit fit = s->fit == ATR_RUN_LETTERBOX ? ATR_FIT_LETTERBOX : ATR_FIT_STRETCH;
-
-    return atr_fit_box(fit, picture->width, picture->height, canvas.width, canvas.height);
+    return atr_fit_box(canvas_fit(s), picture->width, picture->height, canvas.width, canvas.height);
 }
 
 void atr_segmenter_logits_size(const atr_segmenter *segmenter, const atr_image *picture, int64_t *height,

@@ -8,18 +8,6 @@ enum { LARGEST_SIDE = 384, PARTS = 3, QUALITY = 90 };
 
 static const double share = 0.6; /* of colour */
 
-static atr_resize shown_size(const atr_image *picture)
-{
-    const int64_t longer = picture->width > picture->height ? picture->width : picture->height;
-    int64_t width = picture->width, height = picture->height;
-
-    if (longer > LARGEST_SIDE) {
-        width = width * LARGEST_SIDE / longer;
-        height = height * LARGEST_SIDE / longer;
-    }
-    return atr_resize_whole(picture->width, picture->height, width < 1 ? 1 : width, height < 1 ? 1 : height);
-}
-
 /* Part number `part` of `sheet` from the picture in its part 0; ids NULL: as it is. */
 static void colour(const atr_image *sheet, int part, const uint8_t *ids, const uint8_t palette[256][3])
 {
@@ -39,7 +27,7 @@ static void colour(const atr_image *sheet, int part, const uint8_t *ids, const u
 static atr_status make_sheet(const atr_image *picture, const uint8_t *truth, const uint8_t *predicted,
                              const uint8_t palette[256][3], atr_image *sheet)
 {
-    const atr_resize size = shown_size(picture);
+    const atr_resize size = atr_resize_within(picture->width, picture->height, LARGEST_SIDE);
     atr_workspace workspace = {0};
     uint8_t *small = NULL;
     atr_status status = ATR_OK;

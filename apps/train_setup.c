@@ -6,19 +6,13 @@
 #include "core/recipe.h"
 #include "core/timer.h"
 
-/* Options against the data set. */
-static atr_status check_data(const atr_trainer *trainer)
-{
-    return atr_train_phases_check(trainer);
-}
-
 static atr_status open_inputs(atr_trainer *trainer)
 {
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_train_config_from(trainer->parsed, trainer->options, &trainer->config));
     ATR_TRY(atr_dataset_open(trainer->data, &trainer->dataset));
-    ATR_TRY(check_data(trainer));
+    ATR_TRY(atr_train_phases_check(trainer));
     ATR_TRY(atr_loss_weigh(&trainer->options->loss, trainer->dataset, &trainer->config.loss));
     ATR_TRY(atr_options_yaml(trainer->parsed, &trainer->config_text));
     if (trainer->root)

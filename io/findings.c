@@ -90,6 +90,20 @@ done:
     return status;
 }
 
+atr_status atr_findings_unreadable(atr_findings *findings, const char *path, const char *subject,
+                                   atr_status status)
+{
+    const char *reason = atr_status_message();
+    const size_t length = strlen(path);
+
+    if (status == ATR_ERR_MEMORY)
+        return status;
+    if (strncmp(reason, path, length) == 0 && strncmp(reason + length, ": ", 2) == 0)
+        reason += length + 2; /* the subject says it already */
+    return atr_findings_add(findings, "F01", ATR_ERROR, subject,
+                            "cannot be read: %s.\nRepair or remove the file.", reason);
+}
+
 atr_status atr_findings_item(atr_findings *findings, const char *format, ...)
 {
     atr_status status = ATR_OK;

@@ -31,6 +31,11 @@ atr_status atr_findings_add(atr_findings *findings, const char *code, atr_severi
                             const char *subject, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* Adds F01: the file at `path`, called `subject`, cannot be read for the reason that is waiting in the status message. Running out
+ * of memory is no fault of the file: ATR_ERR_MEMORY goes back as it came. */
+atr_status atr_findings_unreadable(atr_findings *findings, const char *path, const char *subject,
+                                   atr_status status);
+
 /* Adds a line to the list of the finding added last. */
 atr_status atr_findings_item(atr_findings *findings, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -69,20 +69,6 @@ bool atr_mask_folder_has_any_case(const atr_mask_folder *folder, const char *nam
     return atr_source_has_any_case(&folder->files, name);
 }
 
-/* F01 with the reason that is waiting; running out of memory is no fault of the file. */
-static atr_status file_fault(const char *path, atr_status status, atr_findings *findings)
-{
-    const char *reason = atr_status_message();
-    const size_t length = strlen(path);
-
-    if (status == ATR_ERR_MEMORY)
-        return status;
-    if (strncmp(reason, path, length) == 0 && strncmp(reason + length, ": ", 2) == 0)
-        reason += length + 2; /* the subject says it already */
-    return atr_findings_add(findings, "F01", ATR_ERROR, path,
-                            "cannot be read: %s.\nRepair or remove the file.", reason);
-}
-
 /* What the values say: L02 or L04, or nothing. */
 static atr_status value_fault(const char *path, bool jpeg, const atr_label_scan *scan, atr_findings *findings)
 {
@@ -125,7 +111,7 @@ static atr_status decode(const char *path, atr_findings *findings, bool *jpeg, a
     if (status == ATR_OK)
         status = atr_mask_decode(bytes, size, mask);
     if (status != ATR_OK)
-        status = file_fault(path, status, findings);
+        status = atr_findings_unreadable(findings, path, path, status);
 
 done:
     atr_free(bytes);

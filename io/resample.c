@@ -158,6 +158,18 @@ atr_resize atr_resize_whole(int64_t from_width, int64_t from_height, int64_t to_
     return (atr_resize){from_width, from_height, to_width, to_height, false, {0, 0, to_width, to_height}};
 }
 
+atr_resize atr_resize_within(int64_t width, int64_t height, int64_t largest)
+{
+    const int64_t longer = width > height ? width : height;
+    int64_t to_width = width, to_height = height;
+
+    if (longer > largest) {
+        to_width = width * largest / longer;
+        to_height = height * largest / longer;
+    }
+    return atr_resize_whole(width, height, to_width < 1 ? 1 : to_width, to_height < 1 ? 1 : to_height);
+}
+
 /* What a bicubic resize keeps in the workspace. */
 typedef struct bicubic {
     filter x, y;

@@ -25,6 +25,9 @@ typedef struct atr_resize {
 /* The whole picture, not mirrored. */
 atr_resize atr_resize_whole(int64_t from_width, int64_t from_height, int64_t to_width, int64_t to_height);
 
+/* The whole picture, brought down to `largest` on its longer side where that is longer; its aspect stays, no side vanishes. */
+atr_resize atr_resize_within(int64_t width, int64_t height, int64_t largest);
+
 /* Bicubic convolution (Keys 1981, a = -1/2), its support widened when shrinking so that nothing aliases; rows first, then
  * columns, 8 bits between. src [from_height,from_width,channels] u8, dense, channels 1..4;
  * dst [window.height,window.width,channels] u8 with dst_stride bytes from row to row. */

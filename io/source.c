@@ -163,13 +163,5 @@ const char *atr_source_subject(const atr_source *source, int64_t index)
 atr_status atr_source_file_fault(const atr_source *source, const char *path, atr_status status,
                                  atr_findings *findings)
 {
-    const char *reason = atr_status_message();
-    const size_t length = strlen(path);
-
-    if (status == ATR_ERR_MEMORY)
-        return status;
-    if (strncmp(reason, path, length) == 0 && strncmp(reason + length, ": ", 2) == 0)
-        reason += length + 2; /* the subject says it already */
-    return atr_findings_add(findings, "F01", ATR_ERROR, atr_source_relative(source, path),
-                            "cannot be read: %s.\nRepair or remove the file.", reason);
+    return atr_findings_unreadable(findings, path, atr_source_relative(source, path), status);
 }

@@ -348,3 +348,24 @@ void rig_close_backends(atr_backend *backends[], int count)
     for (int i = 0; i < count; i++)
         atr_backend_close(backends[i]);
 }
+
+bool rig_on_golden_cases(int threads, rig_golden_check check)
+{
+    enum { ROOM = 16 };
+    atr_backend *backends[RIG_BACKENDS];
+    parity_case cases[ROOM];
+    atr_h5 *golden = parity_open();
+
+    if (golden == NULL)
+        return false;
+    const int count = rig_open_backends(threads, backends);
+    int found = parity_cases(golden, "mobilenet", cases, ROOM);
+    found += parity_cases(golden, "xception", cases + found, ROOM - found);
+    assert_true(found >= 10);
+    for (int i = 0; i < found; i++)
+        for (int b = 0; b < count; b++)
+            check(golden, &cases[i], backends[b]);
+    atr_h5_destroy(golden);
+    rig_close_backends(backends, count);
+    return true;
+}

@@ -2,6 +2,7 @@
 #define ATR_TESTS_SUPPORT_RIG_H
 
 #include "dnn/backend.h"
+#include "tests/support/parity.h"
 
 /* One step with buffers of its own, outside any plan: filled by formula, run on a back end, compared. Failures end the test. */
 
@@ -75,5 +76,9 @@ int rig_results(const rig *r, rig_result out[RIG_RESULTS]);
 enum { RIG_BACKENDS = 4 };
 int rig_open_backends(int threads, atr_backend *out[RIG_BACKENDS]);
 void rig_close_backends(atr_backend *backends[], int count);
+
+/* Runs `check` for each golden case of both backbones on each back end. False: there are no golden numbers here. */
+typedef void (*rig_golden_check)(const atr_h5 *golden, const parity_case *c, atr_backend *backend);
+bool rig_on_golden_cases(int threads, rig_golden_check check);
 
 #endif
