@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "apps/cli.h"
+#include "apps/doctor.h"
 #include "apps/info.h"
 #include "core/cpu.h"
 #include "core/threads.h"
@@ -16,24 +17,6 @@
 static void say(const char *what, const char *text)
 {
     printf("%-14s %s\n", what, text);
-}
-
-/* Name of the processor as Linux tells it. */
-static void say_processor(void)
-{
-    char line[256];
-    FILE *file = fopen("/proc/cpuinfo", "r");
-
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || colon == NULL)
-            continue;
-        line[strcspn(line, "\n")] = '\0';
-        say("processor", colon + 1 + strspn(colon + 1, " \t"));
-        break;
-    }
-    if (file != NULL)
-        fclose(file);
 }
 
 /* ATR_ISA with a name that does not exist is the user's fault: the only finding about instructions. */
@@ -138,20 +121,26 @@ done:
 
 static int64_t examine(const atr_options *options)
 {
+    const int64_t files = atr_options_positional_count(options);
     const atr_threads threads = atr_threads_given(1, 1);
-    char text[ATR_THREADS_TEXT_BYTES], library[ATR_COMM_LIBRARY_BYTES], onednn[ATR_ONEDNN_VERSION_BYTES];
+    char text[ATR_THREADS_TEXT_BYTES], onednn[ATR_ONEDNN_VERSION_BYTES];
+    atr_doctor machine;
     int64_t faults = 0;
 
+    atr_doctor_look(&machine, &threads);
     say("atrous", atr_cli_version());
-    say_processor();
+    atr_doctor_say_machine(&machine);
     say("threads", atr_threads_text(&threads, text));
     faults += say_instructions();
     faults += say_backends(threads.count);
     say("oneDNN", atr_onednn_version(onednn));
-    say("MPI", atr_comm_library(library));
+    atr_doctor_say_ranks(&machine);
     say("gnuplot",
         on_path("gnuplot") ? "found" : "not found: `atrous report` draws no curves (Debian: gnuplot-nox)");
-    for (int64_t i = 0; i < atr_options_positional_count(options); i++)
+    for (int64_t i = 0; i < files; i++)
+        atr_doctor_say_volume(atr_options_positional(options, i));
+    atr_doctor_say_start(&machine, files > 0 ? atr_options_positional(options, 0) : "DATA.h5");
+    for (int64_t i = 0; i < files; i++)
         if (check_file(atr_options_positional(options, i), threads.count) != ATR_OK) {
             atr_cli_error("doctor", atr_status_message());
             faults++;
@@ -165,11 +154,12 @@ int atr_cmd_doctor(int argc, char **argv)
     atr_options *options = NULL;
     int exit_code = ATR_EXIT_DONE;
 
-    ATR_TRY(atr_options_create(
-        "atrous doctor", "[FILE...]",
-        "Says what this machine and this build can do: threads, instructions, back ends, MPI. "
-        "Files named are read from end to end. Anything wrong ends with code 1.",
-        &options));
+    ATR_TRY(atr_options_create("atrous doctor", "[FILE...]",
+                               "Says what this machine and this build can do: cores, memory, limits, "
+                               "threads, instructions, back ends, MPI, "
+                               "network; warns of what slows or ends a run; and how to start one here. "
+                               "Files named are read from end to end. Anything wrong ends with code 1.",
+                               &options));
     if (!atr_cli_parse(options, argc, argv, false, &exit_code))
         goto done;
     if (examine(options) > 0)

@@ -2,7 +2,9 @@
 #include <string.h>
 
 #include "apps/cli.h"
+#include "apps/placement.h"
 #include "apps/train_impl.h"
+#include "core/log.h"
 #include "core/recipe.h"
 #include "core/timer.h"
 
@@ -54,6 +56,33 @@ done:
     return status;
 }
 
+/* The map of ranks, and R02 where they are in each other's way. */
+static atr_status show_places(const atr_trainer *trainer)
+{
+    const int ranks = atr_comm_size(trainer->comm);
+    atr_place *places = NULL;
+    atr_text map = {0}, warning = {0};
+    atr_status status = ATR_OK;
+
+    if (ranks == 1)
+        return ATR_OK;
+    ATR_TRY(atr_place_gather(&trainer->session, &places));
+    if (!trainer->root)
+        goto done;
+    atr_place_map(places, ranks, &map);
+    if (map.bytes != NULL)
+        atr_train_say(trainer, "%.*s", (int)map.used - 1, map.bytes);
+    atr_place_warning(places, ranks, &warning);
+    if (warning.bytes != NULL)
+        atr_log(ATR_LOG_WARN, "%s", warning.bytes);
+
+done:
+    atr_free(map.bytes);
+    atr_free(warning.bytes);
+    atr_free(places);
+    return status;
+}
+
 static atr_status create(atr_trainer *trainer, atr_checkpoint_file **file)
 {
     atr_status status = ATR_OK;
@@ -70,6 +99,7 @@ static atr_status create(atr_trainer *trainer, atr_checkpoint_file **file)
     ATR_TRY(atr_train_phase_begin(trainer));
     ATR_TRY(atr_comm_agree(trainer->comm, trainer->root ? atr_train_folder_open_log(trainer) : ATR_OK));
     atr_train_show_start(trainer);
+    ATR_TRY(show_places(trainer));
 
 done:
     return status;

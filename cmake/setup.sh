@@ -1,6 +1,7 @@
 #!/bin/sh
 # Brings what the build needs: Debian packages, and oneDNN v3 from the system or from two pinned wheels.
 # Does only what is missing, so that it may be called before every build. docs/dependencies.md says why each is needed.
+# ATR_EXTRA_PACKAGES: further packages to bring.
 set -eu
 
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
@@ -129,7 +130,7 @@ install_wheels()
 mkdir -p "$deps"
 
 if command -v dpkg-query >/dev/null 2>&1; then
-    install_packages $packages
+    install_packages $packages ${ATR_EXTRA_PACKAGES-}
 else
     check_tools
 fi

@@ -8,16 +8,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/cgroup.h"
 #include "core/text.h"
 
-enum { PATH_BYTES = 4096, WORD_BITS = 64, MASK_BITS = ATR_CPU_WORDS * WORD_BITS };
+enum { WORD_BITS = 64, MASK_BITS = ATR_CPU_WORDS * WORD_BITS };
 
 /* The OpenMP library's places, where the program has one (this folder does not need it): see add_openmp_places(). */
 extern int omp_get_num_places(void) __attribute__((weak));
 extern int omp_get_place_num_procs(int place) __attribute__((weak));
 extern void omp_get_place_proc_ids(int place, int *ids) __attribute__((weak));
 
-static void set_bit(atr_cpu_mask *mask, int cpu)
+void atr_cpu_mask_add(atr_cpu_mask *mask, int cpu)
 {
     if (cpu >= 0 && cpu < MASK_BITS)
         mask->words[cpu / WORD_BITS] |= (uint64_t)1 << (cpu % WORD_BITS);
@@ -37,7 +38,7 @@ static void add_openmp_places(atr_cpu_mask *mask)
             continue;
         omp_get_place_proc_ids(place, ids);
         for (int i = 0; i < count; i++)
-            set_bit(mask, ids[i]);
+            atr_cpu_mask_add(mask, ids[i]);
     }
 }
 
@@ -57,7 +58,7 @@ atr_cpu_mask atr_cpu_mask_get(void)
 
     for (int cpu = 0; cpu < MASK_BITS; cpu++)
         if (known ? CPU_ISSET_S((size_t)cpu, bytes, set) : cpu < cpus_online())
-            set_bit(&mask, cpu);
+            atr_cpu_mask_add(&mask, cpu);
     CPU_FREE(set);
     add_openmp_places(&mask);
     return mask;
@@ -72,133 +73,79 @@ int atr_cpu_mask_count(const atr_cpu_mask *mask)
     return count;
 }
 
+bool atr_cpu_mask_has(const atr_cpu_mask *mask, int cpu)
+{
+    return cpu >= 0 && cpu < MASK_BITS && (mask->words[cpu / WORD_BITS] >> (cpu % WORD_BITS) & 1) != 0;
+}
+
+bool atr_cpu_mask_overlap(const atr_cpu_mask *a, const atr_cpu_mask *b)
+{
+    uint64_t common = 0;
+
+    for (int i = 0; i < ATR_CPU_WORDS; i++)
+        common |= a->words[i] & b->words[i];
+    return common != 0;
+}
+
+/* "FIRST-LAST" or "FIRST" at the start of `text`; the text behind it, or NULL where there is no such thing. */
+static const char *parse_range(const char *text, int64_t *first, int64_t *last)
+{
+    char *end = NULL;
+
+    if (*text < '0' || *text > '9')
+        return NULL;
+    *first = *last = strtol(text, &end, 10);
+    if (*end == '-' && end[1] >= '0' && end[1] <= '9')
+        *last = strtol(end + 1, &end, 10);
+    return *last >= *first && (*end == ',' || *end == '\0' || *end == '\n') ? end : NULL;
+}
+
+bool atr_cpu_mask_parse(const char *text, atr_cpu_mask *out)
+{
+    int64_t first = 0, last = 0;
+
+    memset(out, 0, sizeof *out);
+    while (*text != '\0' && *text != '\n') {
+        text = parse_range(text, &first, &last);
+        if (text == NULL)
+            return false;
+        for (int64_t cpu = first; cpu <= last && cpu < MASK_BITS; cpu++)
+            atr_cpu_mask_add(out, (int)cpu);
+        text += *text == ',';
+    }
+    return true;
+}
+
+char *atr_cpu_mask_text(const atr_cpu_mask *mask, char *text)
+{
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (int first = 0; first < MASK_BITS; first++) {
+        int last = first;
+        if (!atr_cpu_mask_has(mask, first))
+            continue;
+        while (atr_cpu_mask_has(mask, last + 1))
+            last++;
+        char range[32];
+        snprintf(range, sizeof range, last > first ? "%s%d-%d" : "%s%d", used > 0 ? "," : "", first, last);
+        if (used + strlen(range) + sizeof ",..." > ATR_CPU_MASK_TEXT_BYTES) {
+            snprintf(text + used, ATR_CPU_MASK_TEXT_BYTES - used, ",...");
+            return text;
+        }
+        used += (size_t)snprintf(text + used, ATR_CPU_MASK_TEXT_BYTES - used, "%s", range);
+        first = last;
+    }
+    return text;
+}
+
 int atr_cpu_mask_sharing(const atr_cpu_mask *masks, int count, int own)
 {
     int sharing = 0;
 
-    for (int other = 0; other < count; other++) {
-        uint64_t common = 0;
-        for (int i = 0; i < ATR_CPU_WORDS; i++)
-            common |= masks[own].words[i] & masks[other].words[i];
-        sharing += other == own || common != 0;
-    }
+    for (int other = 0; other < count; other++)
+        sharing += other == own || atr_cpu_mask_overlap(&masks[own], &masks[other]);
     return sharing;
-}
-
-/* The first line of a small file; false when there is none. */
-static bool read_line(const char *path, char *line, size_t bytes)
-{
-    FILE *file = fopen(path, "re");
-    bool found = false;
-
-    if (file != NULL) {
-        found = fgets(line, (int)bytes, file) != NULL;
-        fclose(file);
-    }
-    return found;
-}
-
-/* CPUs allowed by one group of version 2, whose cpu.max holds "QUOTA PERIOD" or "max PERIOD"; 0: no limit. */
-static double quota_v2(const char *folder)
-{
-    char path[2 * PATH_BYTES], line[128];
-    double quota = 0, period = 0;
-
-    snprintf(path, sizeof path, "%s/cpu.max", folder);
-    if (!read_line(path, line, sizeof line) || sscanf(line, "%lf %lf", &quota, &period) != 2)
-        return 0;
-    return quota > 0 && period > 0 ? quota / period : 0;
-}
-
-/* The same for version 1, where a quota of -1 means none. */
-static double quota_v1(const char *folder)
-{
-    char path[2 * PATH_BYTES], quota_line[128], period_line[128];
-    double quota = 0, period = 0;
-
-    snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", folder);
-    if (!read_line(path, quota_line, sizeof quota_line) || sscanf(quota_line, "%lf", &quota) != 1)
-        return 0;
-    snprintf(path, sizeof path, "%s/cpu.cfs_period_us", folder);
-    if (!read_line(path, period_line, sizeof period_line) || sscanf(period_line, "%lf", &period) != 1)
-        return 0;
-    return quota > 0 && period > 0 ? quota / period : 0;
-}
-
-/* The least quota of `group` ("/a/b") and all groups above it in the hierarchy mounted at `mount`: a group's limit binds
- * its children too. In a container the path may be the host's, and only its top exists here. */
-static double least_quota(const char *mount, const char *group, double (*quota_of)(const char *folder))
-{
-    char folder[PATH_BYTES];
-    double least = 0;
-    const size_t top = strlen(mount);
-
-    if ((size_t)snprintf(folder, sizeof folder, "%s%s", mount, group) >= sizeof folder)
-        return 0;
-    for (;;) {
-        const double quota = quota_of(folder);
-        if (quota > 0 && (least <= 0 || quota < least))
-            least = quota;
-        char *slash = strrchr(folder, '/');
-        if (strlen(folder) <= top || slash == NULL)
-            return least;
-        *(slash < folder + top ? folder + top : slash) = '\0';
-    }
-}
-
-/* Whether "cpu" is one of "cpu,cpuacct". */
-static bool has_cpu(const char *controllers)
-{
-    for (const char *name = controllers; *name != '\0';) {
-        const size_t length = strcspn(name, ",");
-        if (length == 3 && strncmp(name, "cpu", 3) == 0)
-            return true;
-        name += length + (name[length] == ',');
-    }
-    return false;
-}
-
-/* The least quota that one line of /proc/self/cgroup, "NUMBER:CONTROLLERS:/GROUP", leads to; the number 0 with no controllers
- * is version 2. */
-static double line_quota(const char *root, char *line)
-{
-    char mount[PATH_BYTES];
-    char *controllers = strchr(line, ':');
-    char *group = controllers == NULL ? NULL : strchr(controllers + 1, ':');
-
-    if (group == NULL)
-        return 0;
-    *group++ = '\0';
-    *controllers++ = '\0';
-    group[strcspn(group, "\n")] = '\0';
-    if (*controllers == '\0') {
-        snprintf(mount, sizeof mount, "%s/sys/fs/cgroup", root);
-        return least_quota(mount, group, quota_v2);
-    }
-    if (!has_cpu(controllers))
-        return 0;
-    snprintf(mount, sizeof mount, "%s/sys/fs/cgroup/%s", root, controllers);
-    const double joint = least_quota(mount, group, quota_v1);
-    snprintf(mount, sizeof mount, "%s/sys/fs/cgroup/cpu", root);
-    return joint > 0 ? joint : least_quota(mount, group, quota_v1);
-}
-
-double atr_cgroup_cpus(const char *root)
-{
-    char path[PATH_BYTES], line[PATH_BYTES];
-    double least = 0;
-
-    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return 0;
-    while (fgets(line, sizeof line, file) != NULL) {
-        const double quota = line_quota(root, line);
-        if (quota > 0 && (least <= 0 || quota < least))
-            least = quota;
-    }
-    fclose(file);
-    return least;
 }
 
 /* OMP_NUM_THREADS may be a list, one number per nesting level; the first one counts. */

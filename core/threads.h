@@ -1,6 +1,7 @@
 #ifndef ATR_CORE_THREADS_H
 #define ATR_CORE_THREADS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/status.h"
@@ -41,11 +42,15 @@ char *atr_threads_text(const atr_threads *threads, char *text);
 /* This process's mask, whatever places OpenMP ties its threads to, and the number of its CPUs. */
 atr_cpu_mask atr_cpu_mask_get(void);
 int atr_cpu_mask_count(const atr_cpu_mask *mask);
+void atr_cpu_mask_add(atr_cpu_mask *mask, int cpu);
+bool atr_cpu_mask_has(const atr_cpu_mask *mask, int cpu);
+bool atr_cpu_mask_overlap(const atr_cpu_mask *a, const atr_cpu_mask *b);
+/* Between a mask and a list as Linux writes it, "0-3,8". CPUs beyond the mask are left out; false for what is no list. A list too
+ * long for `text` [ATR_CPU_MASK_TEXT_BYTES] ends with "..."; returns `text`. */
+enum { ATR_CPU_MASK_TEXT_BYTES = 96 };
+bool atr_cpu_mask_parse(const char *text, atr_cpu_mask *out);
+char *atr_cpu_mask_text(const atr_cpu_mask *mask, char *text);
 /* How many of `count` masks overlap number `own`, itself included. */
 int atr_cpu_mask_sharing(const atr_cpu_mask *masks, int count, int own);
-
-/* The CPU quota (v2 `cpu.max`, v1 `cpu.cfs_quota_us`) of this process's control group and all groups above it, in CPUs; 0 where
- * there is none or it cannot be read. `root` stands before /proc and /sys; "" is the machine's own. */
-double atr_cgroup_cpus(const char *root);
 
 #endif

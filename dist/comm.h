@@ -22,6 +22,21 @@ void atr_comm_close(atr_comm *comm);
 enum { ATR_COMM_LIBRARY_BYTES = 256 };
 char *atr_comm_library(char *text);
 
+/* What MPI offers here, for `atrous doctor`: found in a process of its own, for an MPI that cannot start may end or hang the one that
+ * asks. */
+typedef struct atr_comm_facts {
+    bool built;        /* with MPI */
+    bool started;      /* it could be started; else `problem` says why not */
+    char standard[16]; /* "3.1" */
+    char threads[32];  /* thread level it grants: "MPI_THREAD_MULTIPLE" */
+    char transports
+        [256]; /* of Open MPI, those compiled in, by the names of its components: "self, tcp, vader"; "" of others */
+    char problem[128];
+} atr_comm_facts;
+
+/* Not collective; outside of a job only, and before this process starts threads: it forks. Waits 20 s at most. */
+void atr_comm_examine(atr_comm_facts *out);
+
 int atr_comm_rank(const atr_comm *comm);
 int atr_comm_size(const atr_comm *comm);
 /* Among the ranks that share this rank's node (its memory). */

@@ -265,6 +265,8 @@ static void the_doctor_reads_files_to_their_end(void **state)
     command_expect(0, "all 4 samples are sound", atr_cmd_doctor, "doctor", in("shapes.h5"), in("model.h5"),
                    in("shapes/JPEGImages/shape_00000.jpg"), NULL);
     command_expect(0, "back end", atr_cmd_doctor, "doctor", NULL);
+    command_expect(0, "file system", atr_cmd_doctor, "doctor", in("shapes.h5"), NULL);
+    command_expect(0, "atrous train DATA.h5 -o RUN", atr_cmd_doctor, "doctor", NULL);
     /* A picture inside the data set: opening does not look at it, the doctor does. */
     for (size_t i = 0; i + 3 < size; i++)
         if (bytes[i] == 0xFF && bytes[i + 1] == 0xD8 && bytes[i + 2] == 0xFF) {

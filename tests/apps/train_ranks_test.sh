@@ -4,7 +4,10 @@ need_mpi
 
 train="$ATROUS train data.h5 $small --epochs 2"
 expect 0 ranks 2 $train -o two
-says out "2 ranks"
+says out "2 ranks" "  rank  node"
+[ "$(grep -c "^ *[01]  $(uname -n) " out)" -eq 2 ] || fail "the map has not a line for each rank"
+# The tests bind no rank to cores.
+if [ "$(nproc)" -gt 1 ]; then says err "R02: ranks 0 and 1 on node $(uname -n) may run on the same cores"; fi
 [ "$(losses two | wc -l)" -eq 8 ] || fail "only rank 0 logs"
 expect 75 ranks 2 $train -o stopped --stop-after 3
 expect 0 ranks 2 $train -o stopped --resume
@@ -19,6 +22,7 @@ done
 
 # Parts of unequal size, and a batch norm that sees one picture on some ranks.
 expect 0 ranks 3 $train -o three --max-steps 2
+[ "$(nproc)" -ne 2 ] || says err "R02: 3 ranks on 2 cores of node $(uname -n): 1.5x too many"
 
 # mpirun hands SIGUSR1 to the ranks, which agree on the step to stop at.
 OMP_NUM_THREADS=1 mpirun -n 2 "$ATROUS" train data.h5 $small --epochs 1000 --eval-period 0 -o asked >out 2>err &

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "core/cgroup.h"
 #include "core/threads.h"
 #include "tests/support/scratch.h"
 
