@@ -1,5 +1,6 @@
 #include "apps/cli.h"
 #include "apps/train.h"
+#include "core/log.h"
 #include "core/recipe.h"
 #include "io/path.h"
 
@@ -14,9 +15,12 @@ static atr_status read_recipes(atr_options *parsed, const atr_train_options *opt
     if (options->out == NULL)
         return atr_fail(ATR_ERR_USAGE, "no folder for the run given: -o RUN");
     ATR_TRY(atr_path_join(options->out, "config.yaml", &config));
-    if (options->resume && atr_path_exists(config))
+    if (options->resume && atr_path_exists(config)) {
         ATR_TRY(atr_options_read_yaml(parsed, config));
-    else if (options->recipe != NULL)
+        if (options->recipe != NULL)
+            atr_log(ATR_LOG_INFO, "--resume goes on with %s: the recipe %s is not read again", config,
+                    options->recipe);
+    } else if (options->recipe != NULL)
         ATR_TRY(atr_options_read_yaml(parsed, options->recipe));
 
 done:

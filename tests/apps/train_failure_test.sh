@@ -19,8 +19,10 @@ wait $pid
 [ $? -eq 75 ] || fail "SIGTERM: exit is not 75"
 says out "R03: SIGTERM: saved step"
 steps=$(losses asked | wc -l)
-expect 75 "$ATROUS" train data.h5 -o asked --resume --stop-after $((steps + 1))
+echo 'lr: 1' >other.yaml
+expect 75 "$ATROUS" train data.h5 -o asked --resume --recipe other.yaml --stop-after $((steps + 1))
 says out "resumed after step $steps"
+says err "the recipe other.yaml is not read again"
 
 # Killed without a word: what is there is whole, and the run goes on to the same end.
 expect 0 $train -o straight
