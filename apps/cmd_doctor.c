@@ -14,11 +14,6 @@
 #include "io/dataset.h"
 #include "io/path.h"
 
-static void say(const char *what, const char *text)
-{
-    printf("%-14s %s\n", what, text);
-}
-
 /* ATR_ISA with a name that does not exist is the user's fault: the only finding about instructions. */
 static int64_t say_instructions(void)
 {
@@ -30,7 +25,7 @@ static int64_t say_instructions(void)
     else
         snprintf(text, sizeof text, "%s (the machine has %s; ATR_ISA caps it)", atr_isa_name(used),
                  atr_isa_name(detected));
-    say("instructions", text);
+    atr_doctor_say("instructions", text);
     if (atr_isa_check() == ATR_OK)
         return 0;
     atr_cli_error("doctor", atr_status_message());
@@ -47,7 +42,7 @@ static int64_t say_backend(const char *name, int threads)
         snprintf(text, sizeof text, "%s: %s", name, backend->table->summary);
     else
         snprintf(text, sizeof text, "%s: cannot be opened: %s", name, atr_status_message());
-    say("back end", text);
+    atr_doctor_say("back end", text);
     atr_backend_close(backend);
     return status != ATR_OK;
 }
@@ -128,15 +123,16 @@ static int64_t examine(const atr_options *options)
     int64_t faults = 0;
 
     atr_doctor_look(&machine, &threads);
-    say("atrous", atr_cli_version());
+    atr_doctor_say("atrous", atr_cli_version());
     atr_doctor_say_machine(&machine);
-    say("threads", atr_threads_text(&threads, text));
+    atr_doctor_say("threads", atr_threads_text(&threads, text));
     faults += say_instructions();
     faults += say_backends(threads.count);
-    say("oneDNN", atr_onednn_version(onednn));
+    atr_doctor_say("oneDNN", atr_onednn_version(onednn));
     atr_doctor_say_ranks(&machine);
-    say("gnuplot",
-        on_path("gnuplot") ? "found" : "not found: `atrous report` draws no curves (Debian: gnuplot-nox)");
+    atr_doctor_say("gnuplot", on_path("gnuplot")
+                                  ? "found"
+                                  : "not found: `atrous report` draws no curves (Debian: gnuplot-nox)");
     for (int64_t i = 0; i < files; i++)
         atr_doctor_say_volume(atr_options_positional(options, i));
     atr_doctor_say_start(&machine, files > 0 ? atr_options_positional(options, 0) : "DATA.h5");

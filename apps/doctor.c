@@ -23,14 +23,9 @@ static int64_t limit_of(int resource)
 static long long read_number(const char *path)
 {
     long long value = -1;
-    FILE *file = fopen(path, "re");
+    char line[64];
 
-    if (file != NULL) {
-        if (fscanf(file, "%lld", &value) != 1)
-            value = -1;
-        fclose(file);
-    }
-    return value;
+    return atr_first_line(path, line, sizeof line) && sscanf(line, "%lld", &value) == 1 ? value : -1;
 }
 
 /* Interfaces of a real or virtual card that carry a signal; the loopback is none. */

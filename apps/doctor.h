@@ -42,6 +42,8 @@ void atr_doctor_warnings(const atr_doctor *doctor, atr_text *text);
 /* The lines that start a training of `data` here: alone, by mpirun, by srun. */
 void atr_doctor_start(const atr_doctor *doctor, const char *data, atr_text *text);
 
+/* Prints one line: "what   text". */
+void atr_doctor_say(const char *what, const char *text);
 /* Print a part each. */
 void atr_doctor_say_machine(const atr_doctor *doctor);
 void atr_doctor_say_ranks(const atr_doctor *doctor);

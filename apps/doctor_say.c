@@ -5,7 +5,7 @@
 #include "apps/doctor.h"
 #include "io/volume.h"
 
-static void say(const char *what, const char *text)
+void atr_doctor_say(const char *what, const char *text)
 {
     printf("%-14s %s\n", what, text);
 }
@@ -31,7 +31,7 @@ static void say_caches(const atr_machine *machine)
     for (int i = 0; i < machine->cache_count; i++)
         atr_text_append(&line, "%sL%d %d x %s", i > 0 ? ", " : "", machine->caches[i].level,
                         machine->caches[i].instances, size_text(machine->caches[i].bytes, size));
-    say("caches", line.bytes != NULL ? line.bytes : "not told");
+    atr_doctor_say("caches", line.bytes != NULL ? line.bytes : "not told");
     atr_free(line.bytes);
 }
 
@@ -45,7 +45,7 @@ static void say_domains(const atr_machine *machine)
         atr_text_append(&line, "%s %d: CPUs %s", i > 0 ? ";" : ":", machine->domains[i].number,
                         atr_cpu_mask_text(&machine->domains[i].mask, cpus));
     if (line.bytes != NULL)
-        say("NUMA", line.bytes);
+        atr_doctor_say("NUMA", line.bytes);
     atr_free(line.bytes);
 }
 
@@ -57,7 +57,7 @@ static void say_memory(const atr_machine *machine)
              size_text(machine->memory_available, left),
              machine->memory_limit > 0 ? "; the control group allows " : "",
              machine->memory_limit > 0 ? size_text(machine->memory_limit, limit) : "");
-    say("memory", line);
+    atr_doctor_say("memory", line);
 }
 
 /* A limit in units of `unit`. */
@@ -78,7 +78,7 @@ static void say_limits(const atr_doctor *doctor)
              limit_text(doctor->locked_memory, 1024, " KiB", locked),
              limit_text(doctor->open_files, 1, "", files),
              limit_text(doctor->address_space, 1 << 20, " MiB", space));
-    say("limits", line);
+    atr_doctor_say("limits", line);
 }
 
 void atr_doctor_say_machine(const atr_doctor *doctor)
@@ -87,17 +87,17 @@ void atr_doctor_say_machine(const atr_doctor *doctor)
     char name[ATR_PROCESSOR_BYTES], line[128], size[32], left[32];
 
     if (atr_processor_name("", name)[0] != '\0')
-        say("processor", name);
+        atr_doctor_say("processor", name);
     snprintf(line, sizeof line, "%d on %d socket%s, %d hardware thread%s", machine->cores, machine->sockets,
              machine->sockets == 1 ? "" : "s", machine->cpus, machine->cpus == 1 ? "" : "s");
-    say("cores", line);
+    atr_doctor_say("cores", line);
     say_caches(machine);
     say_domains(machine);
     say_memory(machine);
     say_limits(doctor);
     snprintf(line, sizeof line, "%s, %s free", size_text(doctor->shared_bytes, size),
              size_text(doctor->shared_free, left));
-    say("/dev/shm", line);
+    atr_doctor_say("/dev/shm", line);
 }
 
 static void say_network(const atr_doctor *doctor)
@@ -113,7 +113,7 @@ static void say_network(const atr_doctor *doctor)
     atr_text_append(&line, "%s", doctor->interface_count == 0 ? "no interface but the loopback" : "");
     atr_text_append(&line, "%s", doctor->infiniband ? "; InfiniBand" : "; no InfiniBand");
     if (line.bytes != NULL)
-        say("network", line.bytes);
+        atr_doctor_say("network", line.bytes);
     atr_free(line.bytes);
 }
 
@@ -127,9 +127,9 @@ void atr_doctor_say_ranks(const atr_doctor *doctor)
                  doctor->mpi.threads);
     else
         snprintf(line, sizeof line, "%s", library);
-    say("MPI", line);
+    atr_doctor_say("MPI", line);
     if (doctor->mpi.transports[0] != '\0')
-        say("transports", doctor->mpi.transports);
+        atr_doctor_say("transports", doctor->mpi.transports);
     say_network(doctor);
 }
 
@@ -143,7 +143,7 @@ void atr_doctor_say_volume(const char *path)
     snprintf(line, sizeof line, "%s%s, %s, %s free%s", volume.type, volume.network ? " (over a network)" : "",
              size_text(volume.bytes, all), size_text(volume.free_bytes, left),
              atr_volume_locks(path) ? "" : "; P02: files cannot be locked there, and are read unlocked");
-    say("file system", line);
+    atr_doctor_say("file system", line);
 }
 
 /* Each line of `text` as `form` shows it. */
@@ -160,7 +160,7 @@ static void each_line(atr_text *text, void (*form)(const char *line))
 
 static void say_start(const char *line)
 {
-    say("start", line);
+    atr_doctor_say("start", line);
 }
 
 static void say_warning(const char *line)

@@ -13,7 +13,7 @@ static atr_place own_place(const atr_session *session)
     char domains[ATR_CPU_MASK_TEXT_BYTES];
     atr_machine machine;
 
-    atr_machine_read("", &machine);
+    atr_machine_read_domains("", &machine);
     const atr_cpu_mask touched = atr_machine_domains_of(&machine, &own.mask);
     snprintf(own.domains, sizeof own.domains, "%.*s", ATR_PLACE_DOMAINS_BYTES - 1,
              atr_cpu_mask_text(&touched, domains));

@@ -4,20 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/text.h"
+
 enum { PATH_BYTES = 4096 };
-
-/* The first line of a small file; false when there is none. */
-static bool read_line(const char *path, char *line, size_t bytes)
-{
-    FILE *file = fopen(path, "re");
-    bool found = false;
-
-    if (file != NULL) {
-        found = fgets(line, (int)bytes, file) != NULL;
-        fclose(file);
-    }
-    return found;
-}
 
 /* CPUs allowed by one group of version 2, whose cpu.max holds "QUOTA PERIOD" or "max PERIOD"; 0: no limit. */
 static double quota_v2(const char *folder)
@@ -26,7 +15,7 @@ static double quota_v2(const char *folder)
     double quota = 0, period = 0;
 
     snprintf(path, sizeof path, "%s/cpu.max", folder);
-    if (!read_line(path, line, sizeof line) || sscanf(line, "%lf %lf", &quota, &period) != 2)
+    if (!atr_first_line(path, line, sizeof line) || sscanf(line, "%lf %lf", &quota, &period) != 2)
         return 0;
     return quota > 0 && period > 0 ? quota / period : 0;
 }
@@ -38,10 +27,10 @@ static double quota_v1(const char *folder)
     double quota = 0, period = 0;
 
     snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", folder);
-    if (!read_line(path, quota_line, sizeof quota_line) || sscanf(quota_line, "%lf", &quota) != 1)
+    if (!atr_first_line(path, quota_line, sizeof quota_line) || sscanf(quota_line, "%lf", &quota) != 1)
         return 0;
     snprintf(path, sizeof path, "%s/cpu.cfs_period_us", folder);
-    if (!read_line(path, period_line, sizeof period_line) || sscanf(period_line, "%lf", &period) != 1)
+    if (!atr_first_line(path, period_line, sizeof period_line) || sscanf(period_line, "%lf", &period) != 1)
         return 0;
     return quota > 0 && period > 0 ? quota / period : 0;
 }
@@ -52,7 +41,7 @@ static double memory_file(const char *folder, const char *name)
     double bytes = 0;
 
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (!read_line(path, line, sizeof line) || sscanf(line, "%lf", &bytes) != 1)
+    if (!atr_first_line(path, line, sizeof line) || sscanf(line, "%lf", &bytes) != 1)
         return 0;
     return bytes > 0 ? bytes : 0;
 }

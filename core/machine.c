@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/cgroup.h"
+#include "core/text.h"
 
 enum { PATH_BYTES = 4096, LINE_BYTES = 4096, CPUS = ATR_CPU_WORDS * 64 };
 
@@ -13,14 +14,8 @@ static const char *read_system(const char *root, const char *name, char *line)
 {
     char path[PATH_BYTES];
 
-    line[0] = '\0';
     snprintf(path, sizeof path, "%s/sys/devices/system/%s", root, name);
-    FILE *file = fopen(path, "re");
-    if (file != NULL) {
-        if (fgets(line, LINE_BYTES, file) == NULL)
-            line[0] = '\0';
-        fclose(file);
-    }
+    atr_first_line(path, line, LINE_BYTES);
     return line;
 }
 
@@ -113,12 +108,12 @@ static void read_cpus(const char *root, atr_machine *out)
     close_gaps(out);
 }
 
-/* Domains of memory alone hold no ranks. */
-static void read_domains(const char *root, atr_machine *out)
+void atr_machine_read_domains(const char *root, atr_machine *out)
 {
     char line[LINE_BYTES], name[64];
     atr_cpu_mask nodes;
 
+    memset(out, 0, sizeof *out);
     if (!atr_cpu_mask_parse(read_system(root, "node/online", line), &nodes))
         return;
     for (int node = 0; node < CPUS && out->domain_count < ATR_MACHINE_DOMAINS; node++) {
@@ -153,9 +148,8 @@ static void read_memory(const char *root, atr_machine *out)
 
 void atr_machine_read(const char *root, atr_machine *out)
 {
-    memset(out, 0, sizeof *out);
+    atr_machine_read_domains(root, out);
     read_cpus(root, out);
-    read_domains(root, out);
     read_memory(root, out);
 }
 

@@ -30,6 +30,9 @@ typedef struct atr_machine {
 /* `root` stands before /proc and /sys; "" is the machine's own. */
 void atr_machine_read(const char *root, atr_machine *out);
 
+/* The NUMA domains alone, a few files in place of dozens for each CPU; all else is 0. Domains of memory alone are left out. */
+void atr_machine_read_domains(const char *root, atr_machine *out);
+
 /* Physical cores that `mask` touches. */
 int atr_machine_cores_of(const atr_machine *machine, const atr_cpu_mask *mask);
 

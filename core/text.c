@@ -72,6 +72,18 @@ char *atr_printable(const char *text, char *out, size_t bytes)
     return out;
 }
 
+bool atr_first_line(const char *path, char *line, size_t bytes)
+{
+    FILE *file = fopen(path, "re");
+    const bool found = file != NULL && fgets(line, (int)bytes, file) != NULL;
+
+    if (!found)
+        line[0] = '\0';
+    if (file != NULL)
+        fclose(file);
+    return found;
+}
+
 int64_t atr_text_width(const char *text)
 {
     int64_t letters = 0;

@@ -24,6 +24,9 @@ const char *atr_did_you_mean(const char *word, const char *const *names, int64_t
 /* `text` fit for a message into `out` of `bytes`: control characters as '?', too much cut off with "..."; returns `out`. */
 char *atr_printable(const char *text, char *out, size_t bytes);
 
+/* The first line of a small file, as in /proc and /sys, into `line` [bytes]; without one "" and false. */
+bool atr_first_line(const char *path, char *line, size_t bytes);
+
 /* Letters (UTF-8) of `text`: the columns it takes on a terminal, wide scripts aside. */
 int64_t atr_text_width(const char *text);
 

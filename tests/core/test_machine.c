@@ -30,11 +30,7 @@ static int remove_root(void **state)
 
 static void machine_file(const char *path, const char *text)
 {
-    char full[1024];
-
-    snprintf(full, sizeof full, "%s/%s", root, path);
-    scratch_folders_above(full);
-    scratch_write_text(full, text);
+    scratch_write_text(scratch_text("%s/%s", root, path), text);
 }
 
 static void cpu_file(int cpu, const char *name, const char *text)

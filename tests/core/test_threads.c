@@ -34,11 +34,7 @@ static int remove_root(void **state)
 /* Writes a file below the root that stands for the machine's. */
 static void machine_file(const char *path, const char *text)
 {
-    char full[1024];
-
-    snprintf(full, sizeof full, "%s/%s", root, path);
-    scratch_folders_above(full);
-    scratch_write_text(full, text);
+    scratch_write_text(scratch_text("%s/%s", root, path), text);
 }
 
 static void no_control_group_means_no_quota(void **state)
