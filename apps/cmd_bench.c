@@ -151,7 +151,7 @@ static atr_status set_up(bench *b, const char *what)
 
     b->training = strcmp(what, "train") == 0;
     if (!b->training && strcmp(what, "inference") != 0)
-        return atr_fail(ATR_ERR_USAGE, "there is no bench '%s' (inference, train)", what);
+        return atr_fail(ATR_ERR_USAGE, "there is no bench '%s' (inference, train, comm)", what);
     b->batch = o->batch > 0 ? o->batch : b->training ? 2 : 1;
     ATR_TRY(atr_size_parse(o->size, &b->height, &b->width));
     ATR_TRY(ATR_NEW(1, &info));
@@ -325,8 +325,10 @@ int atr_cmd_bench(int argc, char **argv)
     bench_options chosen;
     int exit_code = ATR_EXIT_DONE;
 
+    if (argc > 1 && strcmp(argv[1], "comm") == 0)
+        return atr_cmd_bench_comm(argc - 1, argv + 1);
     ATR_TRY(atr_options_create(
-        "atrous bench", "[inference|train] [OPTION...]",
+        "atrous bench", "[inference|train] [OPTION...]\n   or: atrous bench comm [OPTION...]",
         "Times prediction (float tensor to class scores) or a training step (forward, loss, backward, "
         "update) with made-up pictures and weights.",
         &options));
