@@ -13,7 +13,7 @@ static atr_status open_inputs(atr_trainer *trainer)
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_train_config_from(trainer->parsed, trainer->options, &trainer->config));
-    ATR_TRY(atr_dataset_open(trainer->data, &trainer->dataset));
+    ATR_TRY(atr_dataset_open_all(trainer->data, trainer->data_count, &trainer->dataset));
     ATR_TRY(atr_train_phases_check(trainer));
     ATR_TRY(atr_loss_weigh(&trainer->options->loss, trainer->dataset, &trainer->config.loss));
     ATR_TRY(atr_options_yaml(trainer->parsed, &trainer->config_text));
@@ -109,14 +109,16 @@ static atr_status create(atr_trainer *trainer, atr_checkpoint_file **file)
     ATR_TRY(atr_train_phase_begin(trainer));
     ATR_TRY(atr_comm_agree(trainer->comm, trainer->root ? atr_train_folder_open_log(trainer) : ATR_OK));
     atr_train_show_start(trainer);
+    if (trainer->root)
+        atr_cli_warn_gap(trainer->dataset);
     ATR_TRY(show_places(trainer));
 
 done:
     return status;
 }
 
-atr_status atr_trainer_create(const atr_options *parsed, const atr_train_options *options, const char *data,
-                              atr_comm *comm, atr_trainer **out)
+atr_status atr_trainer_create(const atr_options *parsed, const atr_train_options *options,
+                              const char *const *data, int64_t data_count, atr_comm *comm, atr_trainer **out)
 {
     atr_trainer *trainer = NULL;
     atr_checkpoint_file *file = NULL;
@@ -127,6 +129,7 @@ atr_status atr_trainer_create(const atr_options *parsed, const atr_train_options
     trainer->parsed = parsed;
     trainer->options = options;
     trainer->data = data;
+    trainer->data_count = data_count;
     trainer->comm = comm;
     trainer->root = atr_comm_rank(comm) == 0;
     trainer->columns = trainer->root ? atr_cli_columns(stderr) : 0;
