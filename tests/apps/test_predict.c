@@ -383,7 +383,7 @@ static void a_bad_file_in_a_folder_is_named_at_the_end_and_the_rest_is_done(void
     assert_int_equal(access(in("mixed out/c.png"), R_OK), 0);
     assert_int_not_equal(access(in("mixed out/b.png"), R_OK), 0);
     command_free(&r);
-    command_expect(1, "0 of 1 pictures done", atr_cmd_predict, "predict", model, in("mixed/d.jpg"), "-o",
+    command_expect(1, "(0.0 a second)", atr_cmd_predict, "predict", model, in("mixed/d.jpg"), "-o",
                    in("mixed out"), "--backend", "ref", "--fit", "none", NULL);
     free(bytes);
     atr_image_free(&image);
@@ -398,7 +398,9 @@ static void nothing_is_overwritten_that_was_not_meant(void **state)
     write_png(&image, in("two/a.png"));
     write_png(&image, in("two/a.overlay.png"));
     assert_int_equal(symlink(in("one"), scratch_text("%s/link", folder)), 0);
-    command_expect(2, "would both be written to", atr_cmd_predict, "predict", model, in("one"),
+    command_expect(2, "one/a.png and ", atr_cmd_predict, "predict", model, in("one"), in("two/a.png"), "-o",
+                   in("out"), NULL);
+    command_expect(2, "two/a.png would both be written to", atr_cmd_predict, "predict", model, in("one"),
                    in("two/a.png"), "-o", in("out"), NULL);
     command_expect(2, "a.overlay.png", atr_cmd_predict, "predict", model, in("two"), "-o", in("out"),
                    "--overlay", NULL);
