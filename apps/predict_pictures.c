@@ -206,6 +206,7 @@ atr_status predict_pictures(predict_job *job, const atr_inputs *inputs, predict_
     pipeline.read = read_picture;
     pipeline.write = write_picture;
     pipeline.user = &p;
+    pipeline.expected = inputs->count;
     ATR_TRY(atr_pipeline_run(&pipeline));
     ATR_TRY(atr_tally_finish_csv(&job->tally));
     *result = (predict_result){inputs->count - p.failed, p.failed};

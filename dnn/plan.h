@@ -39,6 +39,9 @@ void atr_plan_destroy(atr_plan *plan);
  * Notices changed parameters by atr_params_version(). */
 atr_status atr_plan_forward(atr_plan *plan, const float *images);
 
+/* Brings the weights into the form that the kernels want, which the next forward pass does otherwise. */
+atr_status atr_plan_pack(atr_plan *plan);
+
 /* Keys of the samples in the batch, [N], for dropout; copied. Without a call all are 0. */
 void atr_plan_set_sample_keys(atr_plan *plan, const uint64_t *keys);
 
