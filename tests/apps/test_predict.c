@@ -38,7 +38,7 @@ static int set_up(void **state)
     atr_session_describe("mobilenetv2", CLASSES, 16, &info);
     info.height = 33;
     info.width = 49;
-    must(atr_session_open(&(atr_session_options){"ref", 1}, NULL, &session));
+    must(atr_session_open(&(atr_session_options){.backend = "ref", .threads = 1}, NULL, &session));
     must(atr_session_build(&session, &info, NULL));
     must(atr_model_init(session.params, ATR_INIT_KAIMING, 1, 5));
     must(atr_checkpoint_write(model, &(atr_checkpoint){.info = &info, .params = session.params}));
@@ -130,7 +130,7 @@ static float *logits_of(const atr_image *image)
     atr_plan *plan = NULL;
     float *input = NULL, *logits = NULL;
 
-    must(atr_session_open(&(atr_session_options){"ref", 0}, NULL, &session));
+    must(atr_session_open(&(atr_session_options){.backend = "ref", .threads = 0}, NULL, &session));
     must(atr_session_load(&session, model));
     must(atr_plan_create(session.graph, session.params, session.backend, &options, &plan));
     must(ATR_NEW(pixels * 3, &input));
@@ -477,7 +477,7 @@ static void models_that_ask_for_what_cannot_be_are_refused(void **state)
         info.height = info.width = 33;
         if (i == 7)
             info.channels = 1;
-        must(atr_session_open(&(atr_session_options){"ref", 1}, NULL, &session));
+        must(atr_session_open(&(atr_session_options){.backend = "ref", .threads = 1}, NULL, &session));
         must(atr_session_build(&session, &info, NULL));
         if (i == 0)
             strcpy(info.architecture, "unet");
