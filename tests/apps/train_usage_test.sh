@@ -3,7 +3,7 @@
 
 train="$ATROUS train data.h5 $small --epochs 1 --max-steps 1"
 expect 0 "$ATROUS" train --help
-says out "--augment-flip" "--recipe" "Usage: atrous train DATA.h5 -o RUN"
+says out "--augment-flip" "--recipe" "Usage: atrous train DATA.h5... -o RUN"
 expect 2 "$ATROUS" train
 expect 2 "$ATROUS" train data.h5
 says err "-o RUN"
