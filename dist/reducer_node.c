@@ -60,7 +60,7 @@ done:
 
 void atr_node_close(atr_reducer *reducer)
 {
-    if (reducer->node.shared.base != NULL)
+    if (reducer->node.shared.base != NULL && !reducer->comm->broken)
         reducer->comm->transport->unshare(&reducer->node.shared);
 }
 
