@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -185,10 +184,9 @@ static void stop_all(run *r)
 static void step_back(void)
 {
     const int calm = 10;
-    const atr_cpu_mask mask = atr_cpu_mask_get();
+    const bool anywhere = atr_threads_unbind();
 
-    if (setpriority(PRIO_PROCESS, (id_t)gettid(), calm) != 0 ||
-        sched_setaffinity(0, sizeof mask.words, (const cpu_set_t *)mask.words) != 0)
+    if (setpriority(PRIO_PROCESS, (id_t)gettid(), calm) != 0 || !anywhere)
         errno = 0; /* it works as well, only not as smoothly */
 }
 
@@ -288,8 +286,17 @@ static void run_pass(run *r, int64_t count)
     }
 }
 
+/* Makes the plan of the first pass while its pictures are read. Where that fails, the pass will tell. */
+static void prepare_first(const atr_pipeline *p)
+{
+    const int64_t first = p->expected == 0 || p->expected > p->batch ? p->batch : p->expected;
+
+    (void)atr_segmenter_prepare(p->segmenter, first);
+}
+
 static void compute_all(run *r)
 {
+    prepare_first(r->pipeline);
     for (int64_t count = 0; (count = collect(r)) > 0;) {
         run_pass(r, count);
         for (int64_t i = 0; i < count; i++)

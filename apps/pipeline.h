@@ -22,8 +22,9 @@ typedef struct atr_piece {
 typedef struct atr_pipeline {
     atr_segmenter *segmenter;
     int64_t classes;
-    int64_t batch;                          /* pictures in one pass of the network, at most */
-    bool same_size;                         /* only pictures of one size share a pass */
+    int64_t batch;    /* pictures in one pass of the network, at most */
+    int64_t expected; /* pictures that will come, 0: not known; the first plan is made while they are read */
+    bool same_size;   /* only pictures of one size share a pass */
     bool probabilities, confidence, logits; /* wanted beside ids */
     /* On the reading thread: fills piece->picture, or piece->status by atr_piece_fail() where only this picture is bad, or sets
      * *end where there are no more. A failure ends the input: what was read before is finished first. A call that may wait long

@@ -64,6 +64,13 @@ atr_cpu_mask atr_cpu_mask_get(void)
     return mask;
 }
 
+bool atr_threads_unbind(void)
+{
+    const atr_cpu_mask mask = atr_cpu_mask_get();
+
+    return sched_setaffinity(0, sizeof mask.words, (const cpu_set_t *)mask.words) == 0;
+}
+
 int atr_cpu_mask_count(const atr_cpu_mask *mask)
 {
     int count = 0;

@@ -39,6 +39,10 @@ void atr_threads_decide(atr_threads *threads);
 enum { ATR_THREADS_TEXT_BYTES = 256 };
 char *atr_threads_text(const atr_threads *threads, char *text);
 
+/* Lets the calling thread run on all CPUs of the process: a thread inherits the one place that OpenMP may have tied its maker to.
+ * False where the system does not allow it; work goes on all the same, only not as smoothly. */
+bool atr_threads_unbind(void);
+
 /* This process's mask, whatever places OpenMP ties its threads to, and the number of its CPUs. */
 atr_cpu_mask atr_cpu_mask_get(void);
 int atr_cpu_mask_count(const atr_cpu_mask *mask);

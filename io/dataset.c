@@ -282,24 +282,6 @@ static atr_status prefix_sample(const atr_dataset *dataset, int64_t index, atr_s
                            dataset->index.names[index]);
 }
 
-/* `count` bytes at `offset` of the file. */
-static atr_status read_exactly(int fd, int64_t offset, uint8_t *bytes, size_t count)
-{
-    size_t have = 0;
-
-    while (have < count) {
-        const ssize_t got = pread(fd, bytes + have, count - have, (off_t)(offset + (int64_t)have));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return atr_fail(ATR_ERR_IO, "read error: %s", strerror(errno));
-        if (got == 0)
-            return atr_fail(ATR_ERR_DATA, "the file ends too early");
-        have += (size_t)got;
-    }
-    return ATR_OK;
-}
-
 /* One piece of a bulk dataset that starts at `base`, its checksum compared. */
 static atr_status read_piece(int fd, int64_t at, int64_t count, uint64_t sum, void **bytes, size_t *size)
 {
@@ -309,7 +291,7 @@ static atr_status read_piece(int fd, int64_t at, int64_t count, uint64_t sum, vo
     *bytes = NULL;
     *size = (size_t)count;
     ATR_TRY(atr_alloc(count, 1, &piece));
-    ATR_TRY(read_exactly(fd, at, piece, *size));
+    ATR_TRY(atr_file_read_at(fd, at, piece, *size));
     if (atr_hash64(piece, *size, 0) != sum) {
         status = atr_fail(ATR_ERR_DATA,
                           "its bytes have changed since it was packed (checksum): copy the file again, "

@@ -70,6 +70,9 @@ void atr_palette_voc(uint8_t palette[256][3]);
  * contents, which *size does not count; *bytes is owned by the caller (atr_free). Writing goes to a temporary name in the same folder, is
  * synced and renamed, so that a reader sees the old file or the new one. */
 atr_status atr_file_read(const char *path, size_t limit, void **bytes, size_t *size);
+
+/* Exactly `count` bytes at `offset` of an open file; any thread. ATR_ERR_IO, ATR_ERR_DATA where the file ends before. */
+atr_status atr_file_read_at(int descriptor, int64_t offset, void *bytes, size_t count);
 atr_status atr_file_write(const char *path, const void *bytes, size_t size);
 
 #endif

@@ -25,7 +25,7 @@ typedef struct axis {
 typedef struct resized_state {
     atr_step side; /* the convolution of b */
     axis rows, columns;
-    float *folded, *bias;               /* OIHW and [O], where a norm is folded in or there is a bias */
+    float *bias;                        /* [O], where a norm is folded in or there is one */
     float *side_weight, *side_gradient; /* [O,Cb,3,3] */
     float *weight, *gradient;           /* [Ca][3][3][O] */
     atr_onednn_op *product, *input_product, *weight_product;
@@ -105,8 +105,9 @@ static atr_status create_products(const atr_backend *backend, const atr_step *st
     atr_onednn *dnn = atr_cpu_engine_of(backend)->dnn;
     const int64_t m = low_pixels(step), c = step->x[0].dims[3], n = TAPS * step->conv.out_channels;
     const int64_t ld = step->x[0].strides[2], ld_gradient = step->dx[0].strides[2];
+    /* In inference picture by picture, as in dense.c: the batch must not change how oneDNN rounds. */
     const atr_onednn_matmul forward = {.layer = step->name,
-                                       .m = m,
+                                       .m = step->training ? m : m / step->x[0].dims[0],
                                        .n = n,
                                        .k = c,
                                        .x_strides = {ld, 1},
@@ -150,8 +151,6 @@ atr_status atr_cpu_resized_conv_prepare(atr_backend *backend, atr_step *step)
 
     ATR_TRY(ATR_NEW(1, &state));
     step->state = state;
-    if (step->folded)
-        ATR_TRY(ATR_NEW(out * (ca + cb) * TAPS, &state->folded));
     if (step->folded || step->bias != NULL)
         ATR_TRY(ATR_NEW(out, &state->bias));
     ATR_TRY(ATR_NEW(out * cb * TAPS, &state->side_weight));
@@ -169,6 +168,8 @@ atr_status atr_cpu_resized_conv_prepare(atr_backend *backend, atr_step *step)
     state->row_bytes = atr_align_up((size_t)((SLOTS * K + 1) * step->y.dims[2] * out) * sizeof(float));
     step->scratch_bytes =
         state->op_bytes + state->products_bytes + (size_t)backend->threads * state->row_bytes;
+    const size_t folded = step->folded ? (size_t)(out * (ca + cb) * TAPS) * sizeof(float) : 0;
+    step->scratch_bytes = folded > step->scratch_bytes ? folded : step->scratch_bytes;
     step->needs_x = step->training && step->wants_dw;
 done:
     return status;
@@ -186,7 +187,6 @@ void atr_cpu_resized_conv_release(atr_step *step)
     atr_onednn_op_destroy(state->weight_product);
     axis_free(&state->rows);
     axis_free(&state->columns);
-    atr_free(state->folded);
     atr_free(state->bias);
     atr_free(state->side_weight);
     atr_free(state->side_gradient);
@@ -242,8 +242,8 @@ atr_status atr_cpu_resized_conv_refresh(atr_backend *backend, atr_step *step)
     const float *weights = step->weight;
 
     if (step->folded) {
-        atr_cpu_fold(step, state->folded, state->bias);
-        weights = state->folded;
+        atr_cpu_fold(step, step->scratch, state->bias); /* OIHW, until they are split */
+        weights = step->scratch;
     } else if (state->bias != NULL) {
         memcpy(state->bias, step->bias, (size_t)step->conv.out_channels * sizeof(float));
     }
@@ -373,13 +373,19 @@ static void add_rows(const atr_backend *backend, const atr_step *step)
 atr_status atr_cpu_resized_conv_forward(atr_backend *backend, atr_step *step)
 {
     resized_state *state = step->state;
-    const atr_onednn_buffers product = {
-        .x = step->x[0].data, .w = state->weight, .y = products_of(step), .scratch = step->scratch};
+    const int64_t runs = step->training ? 1 : step->x[0].dims[0];
+    const int64_t results = low_pixels(step) / runs * TAPS * step->conv.out_channels;
     atr_status status = ATR_OK;
 
     lend_memory(step, &state->side);
     ATR_TRY(atr_cpu_dense_forward(backend, &state->side));
-    ATR_TRY(atr_onednn_run(atr_cpu_engine_of(backend)->dnn, state->product, &product));
+    for (int64_t i = 0; i < runs; i++) {
+        const atr_onednn_buffers product = {.x = (float *)step->x[0].data + i * step->x[0].strides[0],
+                                            .w = state->weight,
+                                            .y = products_of(step) + i * results,
+                                            .scratch = step->scratch};
+        ATR_TRY(atr_onednn_run(atr_cpu_engine_of(backend)->dnn, state->product, &product));
+    }
     add_rows(backend, step);
 done:
     return status;

@@ -48,7 +48,7 @@ static int set_up(void **state)
     info.height = 64;
     info.width = 96;
     snprintf(info.class_names[1], sizeof info.class_names[1], "cat");
-    must(atr_session_open(&(atr_session_options){"ref", 1}, NULL, &session));
+    must(atr_session_open(&(atr_session_options){.backend = "ref", .threads = 1}, NULL, &session));
     must(atr_session_build(&session, &info, NULL));
     must(atr_model_init(session.params, ATR_INIT_KAIMING, 1, 5));
     must(atr_checkpoint_write(in("model.h5"), &(atr_checkpoint){.info = &info, .params = session.params}));
