@@ -4,6 +4,7 @@
 #include "apps/cli.h"
 #include "apps/placement.h"
 #include "apps/stage.h"
+#include "apps/stop.h"
 #include "apps/train_impl.h"
 #include "core/log.h"
 #include "core/recipe.h"
@@ -20,7 +21,13 @@ static atr_status open_staged(atr_trainer *trainer)
 
     ATR_TRY(
         atr_comm_agree(trainer->comm, atr_dataset_files(trainer->data, trainer->data_count, &files, &count)));
-    ATR_TRY(atr_stage_files(trainer->comm, trainer->options->stage, files, count, &staged, &said));
+    status = atr_stage_files(trainer->comm, trainer->options->stage, files, count, &staged, &said);
+    if (status == ATR_ERR_STOPPED)
+        atr_train_say(trainer,
+                      "R03: %s: stopped before the first step, exit 75. What was staged is kept: the "
+                      "same command goes on.",
+                      atr_stop_signal());
+    ATR_TRY(status);
     if (trainer->root && said.bytes != NULL)
         atr_train_say(trainer, "%s", said.bytes);
     ATR_TRY(

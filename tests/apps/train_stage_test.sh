@@ -35,6 +35,28 @@ expect 2 "$ATROUS" train 'the data.h5' $train -o again --stage empty
 expect 2 "$ATROUS" train 'the data.h5' $train -o none --stage nowhere
 says err "--stage nowhere: no such folder"
 
+# Another job copies there: this one waits, and can be told to stop.
+if command -v flock >/dev/null; then
+    mkdir busy
+    mkdir -m 700 "busy/atrous-$(id -u)"
+    exec 9>"busy/atrous-$(id -u)/lock"
+    flock 9
+    "$ATROUS" train 'the data.h5' $train -o waits --stage busy >out 2>err 9>&- &
+    pid=$!
+    until grep -q 'waits for another job that copies to busy' err; do
+        kill -0 $pid 2>/dev/null || fail "does not wait for the other job"
+        sleep 0.1
+    done
+    kill -USR1 $pid
+    wait $pid
+    code=$?
+    [ "$code" -eq 75 ] || fail "SIGUSR1 while it waits: exit $code instead of 75"
+    says out "R03: SIGUSR1: stopped before the first step"
+    exec 9>&-
+    expect 0 "$ATROUS" train 'the data.h5' $train -o waits --resume --stage busy
+    same_run plain waits
+fi
+
 # No room, on a small disk of its own where that may be made.
 mkdir small
 if mount -t tmpfs -o size=4m none small 2>/dev/null; then
