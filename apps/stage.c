@@ -92,17 +92,10 @@ done:
     return status;
 }
 
-/* The node's leader: what is there, and room for what is not. */
-static atr_status lead(work *w)
+static atr_status prepare_all(work *w)
 {
     atr_status status = ATR_OK;
 
-    find_all(w);
-    if (all_good(w))
-        return ATR_OK;
-    ATR_TRY(take_lock(w));
-    find_all(w);
-    ATR_TRY(atr_stage_room(w->folder, w->stages, w->count));
     for (int64_t i = 0; i < w->count; i++) {
         if (w->states[i] == ATR_STAGE_DOUBTED)
             atr_log(ATR_LOG_WARN, "P05: %s on node %s is not as it was copied: it is checked and repaired",
@@ -115,20 +108,44 @@ done:
     return status;
 }
 
-/* What the leader found, on all ranks of its node. */
-static atr_status share_states(work *w)
+/* The node's leader: what is there, and room for what is not. Another job may have copied meanwhile. */
+static atr_status lead(work *w)
 {
-    const int ranks = atr_comm_node_size(w->comm);
-    uint8_t *all = NULL;
     atr_status status = ATR_OK;
 
-    ATR_TRY(ATR_NEW(ranks * w->count, &all));
-    ATR_TRY(atr_comm_node_gather(w->comm, w->states, (size_t)w->count, all));
-    memcpy(w->states, all, (size_t)w->count);
+    if (all_good(w))
+        return ATR_OK;
+    ATR_TRY(take_lock(w));
+    find_all(w);
+    ATR_TRY(atr_stage_room(w->folder, w->stages, w->count));
+    ATR_TRY(prepare_all(w));
 
 done:
-    atr_free(all);
     return status;
+}
+
+/* Whether all ranks of the node are well; what the leader found, on all of them. */
+static atr_status share(work *w, atr_status own, bool *well)
+{
+    const int ranks = atr_comm_node_size(w->comm);
+    const int64_t bytes = w->count + 1;
+    uint8_t *mine = NULL, *all = NULL;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(ATR_NEW(bytes, &mine));
+    ATR_TRY(ATR_NEW(ranks * bytes, &all));
+    mine[0] = own == ATR_OK;
+    memcpy(mine + 1, w->states, (size_t)w->count);
+    ATR_TRY(atr_comm_node_gather(w->comm, mine, (size_t)bytes, all));
+    memcpy(w->states, all + 1, (size_t)w->count);
+    *well = true;
+    for (int r = 0; r < ranks; r++)
+        *well = *well && all[r * bytes] == 1;
+
+done:
+    atr_free(mine);
+    atr_free(all);
+    return own != ATR_OK ? own : status;
 }
 
 static atr_status copy_all(work *w)
@@ -138,27 +155,51 @@ static atr_status copy_all(work *w)
 
     for (int64_t i = 0; i < w->count; i++) {
         if (w->states[i] == ATR_STAGE_GOOD)
-            w->kept += rank == 0 ? atr_stage_bytes(w->stages[i]) : 0;
-        else
-            /* Each file begins with another rank, so that many small ones keep all busy. */
+            w->kept += w->leads ? atr_stage_bytes(w->stages[i]) : 0;
+        else /* each file begins with another rank, so that many small ones keep all busy */
             ATR_TRY(atr_stage_copy(w->stages[i], (atr_stage_state)w->states[i], (int)((rank + i) % ranks),
                                    ranks, atr_stop_wanted, &w->copied, &w->kept));
     }
 
 done:
-    return atr_comm_agree(w->comm, status);
+    return status;
 }
 
 static atr_status finish_all(work *w)
 {
     atr_status status = ATR_OK;
 
-    for (int64_t i = 0; w->leads && i < w->count; i++)
+    for (int64_t i = 0; i < w->count; i++)
         if (w->states[i] != ATR_STAGE_GOOD)
             ATR_TRY(atr_stage_finish(w->stages[i]));
 
 done:
-    return atr_comm_agree(w->comm, status);
+    return status;
+}
+
+/* What is done under the lock concerns this node alone: a leader that has it never waits for another node, where a rank of this job or
+ * another one may be waiting for a lock. */
+static atr_status stage_on_node(work *w)
+{
+    bool well = false;
+    atr_status status = share(w, w->leads ? lead(w) : ATR_OK, &well);
+
+    if (status == ATR_OK && well)
+        status = share(w, copy_all(w), &well);
+    if (status == ATR_OK && well && w->leads)
+        status = finish_all(w);
+    atr_stage_unlock(w->lock);
+    w->lock = -1;
+    return status;
+}
+
+/* A folder without room is said before any node copies. */
+static atr_status look_first(work *w)
+{
+    if (!w->leads)
+        return ATR_OK;
+    find_all(w);
+    return all_good(w) ? ATR_OK : atr_stage_room(w->folder, w->stages, w->count);
 }
 
 static atr_status run(work *w, char *const *sources)
@@ -167,24 +208,22 @@ static atr_status run(work *w, char *const *sources)
 
     ATR_TRY(open_all(w, sources));
     ATR_TRY(check_same(w));
-    ATR_TRY(atr_comm_agree(w->comm, w->leads ? lead(w) : ATR_OK));
-    ATR_TRY(share_states(w));
-    ATR_TRY(copy_all(w));
-    ATR_TRY(finish_all(w));
+    ATR_TRY(atr_comm_agree(w->comm, look_first(w)));
+    ATR_TRY(atr_comm_agree(w->comm, stage_on_node(w)));
 
 done:
     return status;
 }
 
-/* One rank's share, for the summary. */
-typedef struct share {
+/* What one rank did, for the summary. */
+typedef struct done_by_rank {
     int64_t copied, kept;
     double seconds;
     int32_t leads;
-} share;
+} done_by_rank;
 
 /* Of the slowest node, for that is what the job waited for. */
-static void say(const work *w, const share *shares, int ranks, atr_text *out)
+static void say(const work *w, const done_by_rank *shares, int ranks, atr_text *out)
 {
     double slowest = 0;
     int64_t copied = 0, kept = 0;
@@ -214,8 +253,8 @@ static void say(const work *w, const share *shares, int ranks, atr_text *out)
 static atr_status summarise(const work *w, atr_text *said)
 {
     const int ranks = atr_comm_size(w->comm);
-    const share own = {w->copied, w->kept, atr_seconds() - w->started, w->leads};
-    share *shares = NULL;
+    const done_by_rank own = {w->copied, w->kept, atr_seconds() - w->started, w->leads};
+    done_by_rank *shares = NULL;
     atr_status status = ATR_OK;
 
     ATR_TRY(ATR_NEW(ranks, &shares));

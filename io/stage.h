@@ -18,8 +18,8 @@
  *
  * One process of the node leads: it calls everything; the others open, copy and close.
  *
- *     each file, all:     atr_stage_open(); leader: atr_stage_find() - good: nothing more to do
- *     leader:             atr_stage_lock(); each file: atr_stage_find() again; atr_stage_room(); atr_stage_prepare()
+ *     each file, all:     atr_stage_open(); leader: atr_stage_find(): nothing more to do where all are good; atr_stage_room()
+ *     leader:             atr_stage_lock(); each file: atr_stage_find() again; atr_stage_room(); each file: atr_stage_prepare()
  *     each file, all:     atr_stage_copy()
  *     leader:             each file: atr_stage_finish(); atr_stage_unlock() */
 
