@@ -87,7 +87,7 @@ atr_status atr_file_sniff(const char *path, atr_file_kind *out)
         status = sniff_file(files[0], out);
     if (count > 0 && strcmp(files[0], path) != 0)
         status = atr_fail_prefix(status, "%s", path);
-    if (folder && (status != ATR_OK || *out != ATR_FILE_DATASET))
+    if (folder && (count == 0 || (status == ATR_OK && *out != ATR_FILE_DATASET)))
         status =
             atr_fail(ATR_ERR_USAGE,
                      "%s is a folder; name a file, or a folder of data sets (of a run: last.h5 or best.h5; "

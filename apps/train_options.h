@@ -20,7 +20,7 @@ typedef enum atr_compat { ATR_COMPAT_NONE, ATR_COMPAT_REFERENCE } atr_compat;
 
 /* As parsed: the target of the table. */
 typedef struct atr_train_options {
-    const char *out, *recipe, *weights, *backbone, *size;
+    const char *out, *recipe, *stage, *weights, *backbone, *size;
     bool resume, force, new_head, backbone_only, freeze_norm, nesterov, fit_lr;
     bool curves, tensorboard, tensorboard_histograms;
     int64_t tensorboard_images;

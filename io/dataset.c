@@ -5,8 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/log.h"
 #include "io/dataset_impl.h"
 #include "io/h5_guard.h"
+#include "io/stage.h"
 
 /* Whether the seal's place is still empty: the writer of this file did not come to its end. */
 static bool never_sealed(const char *path)
@@ -76,7 +78,7 @@ static atr_status open_part(const atr_dataset_file *file, atr_dataset_part *part
 {
     atr_status status = ATR_OK;
 
-    part->fd = part->origin_fd = -1;
+    part->fd = -1;
     ATR_TRY(atr_strdup(file->path, &part->path));
     if (file->origin != NULL)
         ATR_TRY(atr_strdup(file->origin, &part->origin));
@@ -133,7 +135,7 @@ static atr_status open_parts(const atr_dataset_file *files, atr_dataset *dataset
 
     ATR_TRY(ATR_NEW(dataset->part_count, &dataset->parts));
     for (int64_t k = 0; k < dataset->part_count; k++)
-        dataset->parts[k].fd = dataset->parts[k].origin_fd = -1;
+        dataset->parts[k].fd = -1;
     ATR_TRY(ATR_NEW(dataset->part_count, &indices));
     for (int64_t k = 0; k < dataset->part_count; k++)
         ATR_TRY(open_part(&files[k], &dataset->parts[k], &indices[k]));
@@ -194,8 +196,6 @@ static void close_part(atr_dataset_part *part)
 {
     if (part->fd >= 0)
         close(part->fd);
-    if (part->origin_fd >= 0)
-        close(part->origin_fd);
     atr_free(part->path);
     atr_free(part->origin);
 }
@@ -306,14 +306,45 @@ done:
     return status;
 }
 
+/* The same from the file that a damaged copy was made of: the run goes on, and the next one repairs the copy. */
+static atr_status read_origin(atr_dataset_part *part, int64_t at, int64_t count, uint64_t sum, void **bytes,
+                              size_t *size)
+{
+    const int fd = open(part->origin, O_RDONLY | O_CLOEXEC);
+    atr_status status = ATR_OK;
+
+    if (fd < 0)
+        return atr_fail(ATR_ERR_IO, "%s: %s", part->origin, strerror(errno));
+    status = read_piece(fd, at, count, sum, bytes, size);
+    close(fd);
+    if (status == ATR_OK && !atomic_exchange(&part->damaged, true)) {
+        atr_stage_doubt(part->path);
+        atr_log(ATR_LOG_WARN,
+                "P05: %s is damaged: what is wrong in it is read from %s. The next start with --stage "
+                "repairs it.",
+                part->path, part->origin);
+    }
+    return status;
+}
+
+static atr_status read_part(atr_dataset_part *part, int64_t at, int64_t count, uint64_t sum, void **bytes,
+                            size_t *size)
+{
+    const atr_status status = read_piece(part->fd, at, count, sum, bytes, size);
+
+    if (status == ATR_OK || status == ATR_ERR_MEMORY || part->origin == NULL)
+        return status;
+    return read_origin(part, at, count, sum, bytes, size);
+}
+
 atr_status atr_dataset_read_file(const atr_dataset *dataset, int64_t index, void **bytes, size_t *size)
 {
     const atr_dataset_place *const place = &dataset->places[index];
-    const atr_dataset_part *const part = &dataset->parts[place->part];
+    atr_dataset_part *const part = &dataset->parts[place->part];
 
     return prefix_sample(dataset, index,
-                         read_piece(part->fd, part->images_at + place->image, place->image_bytes,
-                                    dataset->index.image_sums[index], bytes, size));
+                         read_part(part, part->images_at + place->image, place->image_bytes,
+                                   dataset->index.image_sums[index], bytes, size));
 }
 
 static atr_status decode_image(const atr_dataset *dataset, int64_t index, const void *bytes, size_t size,
@@ -372,14 +403,14 @@ atr_status atr_dataset_read_mask(const atr_dataset *dataset, int64_t index, uint
 {
     const atr_dataset_index *x = &dataset->index;
     const atr_dataset_place *const place = &dataset->places[index];
-    const atr_dataset_part *const part = &dataset->parts[place->part];
+    atr_dataset_part *const part = &dataset->parts[place->part];
     atr_status status = ATR_OK;
     void *bytes = NULL;
     size_t size = 0;
 
     *ids = NULL;
-    ATR_TRY(read_piece(part->fd, part->masks_at + place->mask, place->mask_bytes, x->mask_sums[index], &bytes,
-                       &size));
+    ATR_TRY(
+        read_part(part, part->masks_at + place->mask, place->mask_bytes, x->mask_sums[index], &bytes, &size));
     ATR_TRY(ATR_NEW(x->sizes[2 * index] * x->sizes[2 * index + 1], ids));
     ATR_TRY(decode_mask(dataset, index, bytes, size, *ids));
 

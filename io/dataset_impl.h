@@ -1,6 +1,8 @@
 #ifndef ATR_IO_DATASET_IMPL_H
 #define ATR_IO_DATASET_IMPL_H
 
+#include <stdatomic.h>
+
 #include "io/dataset.h"
 #include "io/h5.h"
 
@@ -38,9 +40,9 @@ typedef struct atr_dataset_index {
 /* One file. */
 typedef struct atr_dataset_part {
     char *path, *origin;         /* as in atr_dataset_file */
-    int fd, origin_fd;           /* -1: not open */
+    int fd;                      /* -1: not open */
     int64_t images_at, masks_at; /* where the bulk datasets start in the file */
-    bool damaged;                /* a sample of this copy had to be read from its origin */
+    atomic_bool damaged;         /* a sample of this copy had to be read from its origin */
 } atr_dataset_part;
 
 /* Where a sample lies. */
