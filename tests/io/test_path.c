@@ -28,6 +28,15 @@ static void devices_pipes_and_folders_are_never_replaced(void **state)
     assert_true(S_ISFIFO(info.st_mode));
     assert_int_equal(atr_path_partial("/dev/null", &partial), ATR_ERR_IO);
     assert_null(partial);
+    /* As /dev/stdout where the output goes to a file. */
+    const char *link = scratch_text("%s/stdout", folder);
+    FILE *file = fopen(scratch_text("%s/file", folder), "w");
+    assert_non_null(file);
+    assert_int_equal(symlink(scratch_text("/proc/self/fd/%d", fileno(file)), link), 0);
+    assert_int_equal(atr_file_write(link, "x", 1), ATR_ERR_IO);
+    assert_int_equal(lstat(link, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    fclose(file);
     assert_int_equal(atr_path_partial(folder, &partial), ATR_ERR_IO);
     assert_non_null(strstr(atr_status_message(), "folder"));
     scratch_remove(folder);
