@@ -127,6 +127,9 @@ static const atr_option rows[] = {
      .help = "of weights, shuffling, augmentation, dropout"},
     {.name = "compat", .kind = ATR_OPTION_CHOICE, FIELD(compat), .value = "none", .choices = compats,
      .help = "reference: padding is class 0, and losses count ignored pixels, as in the reference"},
+    {.name = "jpeg-scale", .kind = ATR_OPTION_FLAG, FIELD(jpeg_scale),
+     .help = "decode a JPEG at a half, quarter or eighth where augmentation shrinks it at least as much: less work with large "
+             "photographs, pixels slightly different"},
     {.name = "loader-threads", .kind = ATR_OPTION_INT, FIELD(loader_threads), .value = "0", .least = 0,
      .most = 256,
      .help = "threads that prepare samples, in the gaps that training leaves; 0: by the CPUs given"},

@@ -25,6 +25,7 @@ typedef struct atr_train_options {
     bool curves, tensorboard, tensorboard_histograms;
     int64_t tensorboard_images;
     int64_t output_stride, batch, epochs, max_steps, stop_after, seed;
+    bool jpeg_scale;
     int64_t eval_period, save_period, log_interval, loader_threads;
     int64_t freeze_epochs, freeze_batch, accumulate;
     double lr, min_lr, momentum, weight_decay, init_gain, power, warmup, clip, ema, target_miou;

@@ -347,15 +347,22 @@ atr_status atr_dataset_read_file(const atr_dataset *dataset, int64_t index, void
                                    dataset->index.image_sums[index], bytes, size));
 }
 
+/* Whether a side decoded at 1/`shrink` is the one of the index; other files than JPEG come in full. */
+static bool is_side(int64_t decoded, int64_t wanted, int shrink)
+{
+    return decoded == (wanted + shrink - 1) / shrink || decoded == wanted;
+}
+
 static atr_status decode_image(const atr_dataset *dataset, int64_t index, const void *bytes, size_t size,
-                               atr_image *out)
+                               int shrink, atr_image *out)
 {
     const int64_t *wanted = &dataset->index.sizes[2 * index];
-    const atr_status status = atr_image_decode_rgb(bytes, size, dataset->index.apply_exif, out);
+    const atr_status status =
+        atr_image_decode_rgb_shrunk(bytes, size, dataset->index.apply_exif, shrink, out);
 
     if (status != ATR_OK)
         return status;
-    if (out->width == wanted[0] && out->height == wanted[1])
+    if (is_side(out->width, wanted[0], shrink) && is_side(out->height, wanted[1], shrink))
         return ATR_OK;
     const int64_t width = out->width, height = out->height;
     atr_image_free(out);
@@ -365,13 +372,19 @@ static atr_status decode_image(const atr_dataset *dataset, int64_t index, const 
 
 atr_status atr_dataset_read_image(const atr_dataset *dataset, int64_t index, atr_image *out)
 {
+    return atr_dataset_read_image_shrunk(dataset, index, 1, out);
+}
+
+atr_status atr_dataset_read_image_shrunk(const atr_dataset *dataset, int64_t index, int shrink,
+                                         atr_image *out)
+{
     atr_status status = ATR_OK;
     void *bytes = NULL;
     size_t size = 0;
 
     *out = (atr_image){0};
     ATR_TRY(atr_dataset_read_file(dataset, index, &bytes, &size));
-    ATR_TRY(prefix_sample(dataset, index, decode_image(dataset, index, bytes, size, out)));
+    ATR_TRY(prefix_sample(dataset, index, decode_image(dataset, index, bytes, size, shrink, out)));
 
 done:
     atr_free(bytes);

@@ -91,6 +91,9 @@ atr_status atr_dataset_read_file(const atr_dataset *dataset, int64_t index, void
 
 /* RGB, turned as the data set says: [height,width,3] u8. Free with atr_image_free(). */
 atr_status atr_dataset_read_image(const atr_dataset *dataset, int64_t index, atr_image *out);
+/* The same, a JPEG at 1/`shrink` of its sides (see atr_image_decode_rgb_shrunk()). */
+atr_status atr_dataset_read_image_shrunk(const atr_dataset *dataset, int64_t index, int shrink,
+                                         atr_image *out);
 
 /* Class ids at the picture's own size: `*ids` [height,width] u8, ATR_IGNORE where ignored. Free with atr_free(). */
 atr_status atr_dataset_read_mask(const atr_dataset *dataset, int64_t index, uint8_t **ids);
