@@ -46,7 +46,11 @@ fi
 # Slurm counts hardware threads where a core has two, mpirun binds to cores: not more of them than there are.
 if [ -z "${ATROUS_CORES:-}" ] && [ -n "${SLURM_JOB_ID:-}" ]; then
     most=$(($(count_cores) / ranks))
-    [ "$most" -lt 1 ] || [ "$cores" -le "$most" ] || cores=$most
+    if [ "$most" -ge 1 ] && [ "$cores" -gt "$most" ]; then
+        # What env.sh made of Slurm's number for the job script.
+        [ "${OMP_NUM_THREADS:-}" != "$cores" ] || OMP_NUM_THREADS=$most
+        cores=$most
+    fi
 fi
 export ATROUS_CORES=$cores
 # shellcheck source=cluster/env.sh

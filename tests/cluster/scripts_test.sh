@@ -144,6 +144,13 @@ runs 75 $slurm SLURM_RESTART_COUNT=3 ATROUS_RESTARTS=3 "COMMAND=$work/job script
 runs 1 $slurm 'COMMAND=(null)' -- 'job scripts/train.sbatch' d.h5 -o run
 grep -q 'ATROUS_CLUSTER' err || fail "a script that came by a pipe does not say what it needs"
 runs 75 $slurm 'COMMAND=(null)' "ATROUS_CLUSTER=$work/job scripts" -- 'job scripts/train.sbatch' d.h5 -o run
+if command -v taskset >/dev/null; then
+    rm -f calls
+    # shellcheck disable=SC2086
+    taskset -c "$cpu" env PATH="$work/bin:$PATH" $slurm SLURM_CPUS_PER_TASK=2 "COMMAND=$work/job scripts/train.sbatch" bash 'job scripts/train.sbatch' d.h5 -o run >out 2>err
+    called ':node:PE=1 --bind-to core'
+    called '| OMP_NUM_THREADS=1'
+fi
 # One task of an array, which may have the array's number.
 runs 75 $slurm SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=4 "COMMAND=$work/job scripts/array.sbatch" -- 'job scripts/array.sbatch' d.h5 'all runs' --epochs 3
 called 'atrous train d.h5 -o all runs/seed-4 --seed 4 --epochs 3 --resume'
