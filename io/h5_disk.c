@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -155,13 +156,15 @@ static herr_t disk_truncate(H5FD_t *base, hid_t dxpl, hbool_t closing)
     return 0;
 }
 
-bool atr_h5_disk_use(hid_t access, int **error)
+/* The driver is registered once and kept: HDF5 1.10 drops a closed file's reference to its driver before it calls the driver's close
+ * function, and would read freed memory where that was the last one. */
+static hid_t driver_id(void)
 {
     static const H5FD_class_t driver = {
         .name = "atrous disk",
         .maxaddr = INT64_MAX,
         .fc_degree = H5F_CLOSE_STRONG, /* `error` must not be used after the handle is gone */
-        .fapl_size = sizeof *error,
+        .fapl_size = sizeof(int *),
         .open = disk_open,
         .close = disk_close,
         .query = disk_query,
@@ -173,10 +176,20 @@ bool atr_h5_disk_use(hid_t access, int **error)
         .truncate = disk_truncate,
         .fl_map = H5FD_FLMAP_DICHOTOMY,
     };
-    const hid_t id = H5FDregister(&driver);
-    const bool used = id >= 0 && H5Pset_driver(access, id, error) >= 0;
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static hid_t id = -1;
 
-    if (id >= 0)
-        H5FDunregister(id); /* the list, then the file, hold on to it */
-    return used;
+    pthread_mutex_lock(&lock);
+    if (id < 0 || H5Iis_valid(id) <= 0)
+        id = H5FDregister(&driver);
+    const hid_t registered = id;
+    pthread_mutex_unlock(&lock);
+    return registered;
+}
+
+bool atr_h5_disk_use(hid_t access, int **error)
+{
+    const hid_t id = driver_id();
+
+    return id >= 0 && H5Pset_driver(access, id, error) >= 0;
 }
