@@ -45,6 +45,8 @@ def load_torch(path, threads, precision, channels_last):
             return lambda x, *sizes: F.interpolate(x, size=[int(n) for n in sizes[-1][2:]], mode="bilinear", align_corners=corners)
         if kind == "Clip":
             return lambda x, low, high: F.hardtanh(x, float(low), float(high))
+        if kind == "Expand":
+            return lambda x, size: x.expand(torch.broadcast_shapes(x.shape, [int(n) for n in size]))
         if kind == "Concat":
             return lambda *x: torch.cat(x, a["axis"])
         simple = {"Relu": F.relu, "Add": torch.add, "GlobalAveragePool": lambda x: F.adaptive_avg_pool2d(x, 1)}
