@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "apps/bench_profile.h"
 #include "apps/cli.h"
 #include "apps/session.h"
 #include "apps/train_options.h"
@@ -26,71 +27,73 @@ typedef struct bench_options {
 
 static const char *const strides[] = {"16", "8", NULL};
 
-static const atr_option rows[] = {{.name = "batch",
-                                   .letter = 'b',
-                                   .kind = ATR_OPTION_INT,
-                                   .offset = offsetof(bench_options, batch),
-                                   .value = "0",
-                                   .least = 0,
-                                   .most = 4096,
-                                   .argument = "N",
-                                   .help = "pictures at once; 0: 1 for inference, 2 for train",
-                                   .group = "Work"},
-                                  {.name = "size",
-                                   .kind = ATR_OPTION_STRING,
-                                   .offset = offsetof(bench_options, size),
-                                   .value = "512",
-                                   .argument = "HxW",
-                                   .help = "size of a picture"},
-                                  {.name = "backbone",
-                                   .kind = ATR_OPTION_STRING,
-                                   .offset = offsetof(bench_options, backbone),
-                                   .value = "mobilenetv2",
-                                   .argument = "NAME",
-                                   .help = "feature extractor: mobilenetv2 or xception; a wrong name lists "
-                                           "those there are"},
-                                  {.name = "output-stride",
-                                   .kind = ATR_OPTION_CHOICE,
-                                   .offset = offsetof(bench_options, stride),
-                                   .value = "16",
-                                   .choices = strides,
-                                   .argument = "N",
-                                   .help = "of the backbone"},
-                                  {.name = "classes",
-                                   .kind = ATR_OPTION_INT,
-                                   .offset = offsetof(bench_options, classes),
-                                   .value = "21",
-                                   .least = 1,
-                                   .most = 255,
-                                   .argument = "N",
-                                   .help = "classes told apart"},
-                                  {.name = "repeats",
-                                   .letter = 'n',
-                                   .kind = ATR_OPTION_INT,
-                                   .offset = offsetof(bench_options, repeats),
-                                   .value = "15",
-                                   .least = 1,
-                                   .most = 100000,
-                                   .argument = "N",
-                                   .help = "measured runs",
-                                   .group = "Measuring"},
-                                  {.name = "warmup",
-                                   .kind = ATR_OPTION_INT,
-                                   .offset = offsetof(bench_options, warmup),
-                                   .value = "3",
-                                   .least = 0,
-                                   .most = 1000,
-                                   .argument = "N",
-                                   .help = "runs before, not counted"},
-                                  {.name = "profile",
-                                   .kind = ATR_OPTION_FLAG,
-                                   .offset = offsetof(bench_options, profile),
-                                   .help = "also time each step of the plan, forward and backward"},
-                                  {.name = "json",
-                                   .kind = ATR_OPTION_FLAG,
-                                   .offset = offsetof(bench_options, json),
-                                   .help = "one JSON object on standard output"},
-                                  {.name = NULL}};
+static const atr_option rows[] = {
+    {.name = "batch",
+     .letter = 'b',
+     .kind = ATR_OPTION_INT,
+     .offset = offsetof(bench_options, batch),
+     .value = "0",
+     .least = 0,
+     .most = 4096,
+     .argument = "N",
+     .help = "pictures at once; 0: 1 for inference, 2 for train",
+     .group = "Work"},
+    {.name = "size",
+     .kind = ATR_OPTION_STRING,
+     .offset = offsetof(bench_options, size),
+     .value = "512",
+     .argument = "HxW",
+     .help = "size of a picture"},
+    {.name = "backbone",
+     .kind = ATR_OPTION_STRING,
+     .offset = offsetof(bench_options, backbone),
+     .value = "mobilenetv2",
+     .argument = "NAME",
+     .help = "feature extractor: mobilenetv2 or xception; a wrong name lists "
+             "those there are"},
+    {.name = "output-stride",
+     .kind = ATR_OPTION_CHOICE,
+     .offset = offsetof(bench_options, stride),
+     .value = "16",
+     .choices = strides,
+     .argument = "N",
+     .help = "of the backbone"},
+    {.name = "classes",
+     .kind = ATR_OPTION_INT,
+     .offset = offsetof(bench_options, classes),
+     .value = "21",
+     .least = 1,
+     .most = 255,
+     .argument = "N",
+     .help = "classes told apart"},
+    {.name = "repeats",
+     .letter = 'n',
+     .kind = ATR_OPTION_INT,
+     .offset = offsetof(bench_options, repeats),
+     .value = "15",
+     .least = 1,
+     .most = 100000,
+     .argument = "N",
+     .help = "measured runs",
+     .group = "Measuring"},
+    {.name = "warmup",
+     .kind = ATR_OPTION_INT,
+     .offset = offsetof(bench_options, warmup),
+     .value = "3",
+     .least = 0,
+     .most = 1000,
+     .argument = "N",
+     .help = "runs before, not counted"},
+    {.name = "profile",
+     .kind = ATR_OPTION_FLAG,
+     .offset = offsetof(bench_options, profile),
+     .help = "also measure what the machine can do, and time each kind of step and each step, forward and "
+             "backward: the fastest run of each"},
+    {.name = "json",
+     .kind = ATR_OPTION_FLAG,
+     .offset = offsetof(bench_options, json),
+     .help = "one JSON object on standard output"},
+    {.name = NULL}};
 
 typedef struct bench {
     const bench_options *options;
@@ -101,8 +104,10 @@ typedef struct bench {
     int64_t batch, height, width;
     float *images;
     uint8_t *labels;
-    double cold_start; /* s from the start of the process to the first result */
-    atr_samples times; /* s */
+    double cold_start;                   /* s from the start of the process to the first result */
+    atr_samples times;                   /* s */
+    atr_bench_profile *profile;          /* NULL: not asked for */
+    double loss_seconds, update_seconds; /* of the last run */
 } bench;
 
 /* Seconds since this process was started, to a clock tick (10 ms). */
@@ -151,7 +156,7 @@ static atr_status set_up(bench *b, const char *what)
 
     b->training = strcmp(what, "train") == 0;
     if (!b->training && strcmp(what, "inference") != 0)
-        return atr_fail(ATR_ERR_USAGE, "there is no bench '%s' (inference, train)", what);
+        return atr_fail(ATR_ERR_USAGE, "there is no bench '%s' (inference, train, comm)", what);
     b->batch = o->batch > 0 ? o->batch : b->training ? 2 : 1;
     ATR_TRY(atr_size_parse(o->size, &b->height, &b->width));
     ATR_TRY(ATR_NEW(1, &info));
@@ -188,10 +193,14 @@ static atr_status run_once(bench *b)
     ATR_TRY(atr_plan_forward(b->plan, b->images));
     if (!b->training)
         goto done;
+    double start = atr_seconds();
     ATR_TRY(
         atr_plan_cross_entropy(b->plan, b->labels, NULL, (double)(b->batch * b->height * b->width), &loss));
+    b->loss_seconds = atr_seconds() - start;
     ATR_TRY(atr_plan_backward(b->plan, NULL, NULL));
+    start = atr_seconds();
     ATR_TRY(atr_optim_step(b->optim, 1e-4, 1));
+    b->update_seconds = atr_seconds() - start;
 done:
     return status;
 }
@@ -200,6 +209,7 @@ static atr_status measure(bench *b)
 {
     atr_status status = ATR_OK;
     const bench_options *o = b->options;
+    atr_bench_limits limits;
     double *seconds = NULL;
 
     ATR_TRY(ATR_NEW(o->repeats, &seconds));
@@ -207,11 +217,18 @@ static atr_status measure(bench *b)
     b->cold_start = process_age();
     for (int64_t i = 1; i < o->warmup; i++)
         ATR_TRY(run_once(b));
-    atr_plan_profile(b->plan, o->profile);
+    if (o->profile) {
+        ATR_TRY(atr_bench_limits_measure(b->session.backend, &limits));
+        ATR_TRY(atr_bench_profile_create(b->plan, &limits, &b->profile));
+    }
     for (int64_t i = 0; i < o->repeats; i++) {
+        if (b->profile != NULL)
+            atr_bench_profile_begin(b->profile);
         const double start = atr_seconds();
         ATR_TRY(run_once(b));
         seconds[i] = atr_seconds() - start;
+        if (b->profile != NULL)
+            atr_bench_profile_end(b->profile, b->loss_seconds, b->update_seconds, seconds[i]);
     }
     b->times = atr_samples_of(seconds, o->repeats);
 done:
@@ -225,20 +242,6 @@ static double peak_rss_mib(void)
 
     getrusage(RUSAGE_SELF, &usage);
     return (double)usage.ru_maxrss / 1024;
-}
-
-static json_t *profile_json(const bench *b)
-{
-    json_t *steps = json_array();
-
-    for (int i = 0; i < atr_plan_step_count(b->plan); i++) {
-        const double runs = (double)b->options->repeats;
-        json_array_append_new(steps,
-                              json_pack("{s:s, s:f, s:f}", "name", atr_plan_step(b->plan, i)->name,
-                                        "forward_ms", 1e3 * atr_plan_seconds(b->plan, i, false) / runs,
-                                        "backward_ms", 1e3 * atr_plan_seconds(b->plan, i, true) / runs));
-    }
-    return steps;
 }
 
 static void print_json(const bench *b)
@@ -257,25 +260,11 @@ static void print_json(const bench *b)
         gflop / b->times.min, "cold_start_s", b->cold_start, "arena_mib",
         (double)atr_plan_arena_bytes(b->plan) / (1 << 20), "peak_rss_mib", peak_rss_mib());
 
-    if (b->options->profile)
-        json_object_set_new(out, "steps", profile_json(b));
+    if (b->profile != NULL)
+        atr_bench_profile_json(b->profile, out);
     json_dumpf(out, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(out);
-}
-
-static void print_profile(const bench *b)
-{
-    const double runs = (double)b->options->repeats;
-
-    printf("\n  %-44s %-22s %10s %10s\n", "step", "output", "forward ms", "backward");
-    for (int i = 0; i < atr_plan_step_count(b->plan); i++) {
-        const atr_step *s = atr_plan_step(b->plan, i);
-        char shape[128];
-        printf("  %-44s %-22s %10.3f %10.3f\n", s->name, atr_shape_text(4, s->y.dims, shape),
-               1e3 * atr_plan_seconds(b->plan, i, false) / runs,
-               1e3 * atr_plan_seconds(b->plan, i, true) / runs);
-    }
 }
 
 static void print_text(const bench *b)
@@ -293,8 +282,8 @@ static void print_text(const bench *b)
     printf("  first result   %.2f s after the start of the process\n", b->cold_start);
     printf("  memory         arena %.0f MiB, peak RSS %.0f MiB\n",
            (double)atr_plan_arena_bytes(b->plan) / (1 << 20), peak_rss_mib());
-    if (b->options->profile)
-        print_profile(b);
+    if (b->profile != NULL)
+        atr_bench_profile_print(b->profile);
 }
 
 static atr_status run_bench(const char *what, const bench_options *o)
@@ -310,6 +299,7 @@ static atr_status run_bench(const char *what, const bench_options *o)
     else
         print_text(&b);
 done:
+    atr_bench_profile_destroy(b.profile);
     atr_plan_destroy(b.plan);
     atr_optim_destroy(b.optim);
     atr_session_close(&b.session);
@@ -325,8 +315,10 @@ int atr_cmd_bench(int argc, char **argv)
     bench_options chosen;
     int exit_code = ATR_EXIT_DONE;
 
+    if (argc > 1 && strcmp(argv[1], "comm") == 0)
+        return atr_cmd_bench_comm(argc - 1, argv + 1);
     ATR_TRY(atr_options_create(
-        "atrous bench", "[inference|train] [OPTION...]",
+        "atrous bench", "[inference|train] [OPTION...]\n   or: atrous bench comm [OPTION...]",
         "Times prediction (float tensor to class scores) or a training step (forward, loss, backward, "
         "update) with made-up pictures and weights.",
         &options));

@@ -166,8 +166,7 @@ static atr_status print_results(const pictures *p, double seconds)
         fputs(table.bytes, stdout);
     }
     fprintf(csv_only ? stderr : stdout, "%lld of %lld pictures done in %.2f s (%.1f a second)%s%s\n", done,
-            count, seconds, (double)count / seconds, o->out != NULL ? ": " : "",
-            o->out != NULL ? o->out : "");
+            count, seconds, (double)done / seconds, o->out != NULL ? ": " : "", o->out != NULL ? o->out : "");
 done:
     atr_free(table.bytes);
     return status;

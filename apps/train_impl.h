@@ -26,7 +26,8 @@ struct atr_trainer {
     /* Borrowed. */
     const atr_options *parsed;
     const atr_train_options *options;
-    const char *data;
+    const char *const *data; /* [data_count] names of its files, as given */
+    int64_t data_count;
     atr_comm *comm;
 
     atr_train_config config;
@@ -55,9 +56,10 @@ struct atr_trainer {
     double epoch_loss, epoch_score; /* sums over the steps of this epoch that this process did */
     int64_t epoch_steps;
     double epoch_started;
-    double step_ended; /* atr_seconds(), to tell the rate */
-    double waited;     /* atr_loader_waited() then */
-    int columns;       /* of the terminal, as it was at the start; 0: none */
+    atr_step_times epoch_times; /* sums of them */
+    double step_ended;          /* atr_seconds(), to tell the rate */
+    double waited;              /* atr_loader_waited() then */
+    int columns;                /* of the terminal, as it was at the start; 0: none */
 };
 
 /* train_folder.c: the RUN folder. Rank 0 only. */

@@ -27,6 +27,8 @@ static const atr_option rows[] = {
      .help = "go on where RUN stopped, exactly; its config.yaml is the recipe"},
     {.name = "force", .kind = ATR_OPTION_FLAG, FIELD(force), .once = true,
      .help = "start over in an existing RUN"},
+    {.name = "stage", .kind = ATR_OPTION_STRING, FIELD(stage), .argument = "DIR", .once = true,
+     .help = "copy the data set to this folder of each node (a local disk, /dev/shm) and read it there; a good copy is found again"},
     {.name = "stop-after", .kind = ATR_OPTION_INT, FIELD(stop_after), .value = "0", .least = 0,
      .most = MANY, .once = true,
      .help = "save and stop (exit 75) when this many steps are done; 0: never"},
@@ -188,6 +190,7 @@ atr_status atr_train_table_add(const atr_train_table *table, atr_options *option
     ATR_TRY(atr_options_add(options, rows, target));
     ATR_TRY(atr_options_add(options, atr_loss_rows, &target->loss));
     ATR_TRY(atr_options_add(options, table->augment, target));
+    ATR_TRY(atr_options_add(options, atr_reducer_rows, &target->reducer));
     ATR_TRY(atr_options_add(options, atr_session_rows, &target->session));
 
 done:

@@ -2,6 +2,7 @@
 #define ATR_APPS_TRAIN_OPTIONS_H
 
 #include "apps/loss_options.h"
+#include "apps/reducer_options.h"
 #include "apps/segmenter.h"
 #include "apps/session.h"
 #include "dnn/optim.h"
@@ -19,7 +20,7 @@ typedef enum atr_compat { ATR_COMPAT_NONE, ATR_COMPAT_REFERENCE } atr_compat;
 
 /* As parsed: the target of the table. */
 typedef struct atr_train_options {
-    const char *out, *recipe, *weights, *backbone, *size;
+    const char *out, *recipe, *stage, *weights, *backbone, *size;
     bool resume, force, new_head, backbone_only, freeze_norm, nesterov, fit_lr;
     bool curves, tensorboard, tensorboard_histograms;
     int64_t tensorboard_images;
@@ -32,6 +33,7 @@ typedef struct atr_train_options {
     atr_list dropout;
     atr_list augment[ATR_AUGMENT_KINDS];
     atr_loss_options loss;
+    atr_reducer_choice reducer;
     atr_session_options session;
 } atr_train_options;
 

@@ -12,6 +12,7 @@ atr_status atr_comm_open(atr_comm **out)
     *out = NULL;
     ATR_TRY(ATR_NEW(1, &comm));
     comm->size = comm->node_size = 1;
+    pthread_mutex_init(&comm->turn, NULL);
     if (gethostname(comm->host, sizeof comm->host - 1) != 0)
         snprintf(comm->host, sizeof comm->host, "localhost");
     ATR_TRY(atr_comm_connect_mpi(comm));
@@ -29,7 +30,21 @@ void atr_comm_close(atr_comm *comm)
         return;
     if (comm->transport != NULL)
         comm->transport->close(comm->state);
+    pthread_mutex_destroy(&comm->turn);
     atr_free(comm);
+}
+
+void atr_comm_enter(atr_comm *comm)
+{
+    pthread_mutex_lock(&comm->turn);
+}
+
+atr_status atr_comm_leave(atr_comm *comm, atr_status status)
+{
+    if (status != ATR_OK)
+        comm->broken = true;
+    pthread_mutex_unlock(&comm->turn);
+    return status;
 }
 
 int atr_comm_rank(const atr_comm *comm)
@@ -61,7 +76,8 @@ atr_status atr_comm_broadcast(atr_comm *comm, void *bytes, size_t count, int roo
 {
     if (comm->transport == NULL)
         return ATR_OK;
-    return comm->transport->broadcast(comm->state, bytes, count, root);
+    atr_comm_enter(comm);
+    return atr_comm_leave(comm, comm->transport->broadcast(comm->state, bytes, count, root));
 }
 
 /* Counters lie in a block of their own; each entry is one number. */
@@ -98,7 +114,8 @@ static atr_status all_reduce(atr_comm *comm, atr_dtype type, atr_reduce op, void
 {
     if (comm->transport == NULL)
         return ATR_OK;
-    return comm->transport->all_reduce(comm->state, type, op, values, count);
+    atr_comm_enter(comm);
+    return atr_comm_leave(comm, comm->transport->all_reduce(comm->state, type, op, values, count));
 }
 
 atr_status atr_comm_sum_f32(atr_comm *comm, float *values, int64_t count)
@@ -118,10 +135,12 @@ atr_status atr_comm_sum_i64(atr_comm *comm, int64_t *values, int64_t count)
 
 static atr_status gather(atr_comm *comm, bool node_only, const void *mine, size_t count, void *all)
 {
-    if (comm->transport != NULL)
-        return comm->transport->gather(comm->state, node_only, mine, count, all);
-    memcpy(all, mine, count);
-    return ATR_OK;
+    if (comm->transport == NULL) {
+        memcpy(all, mine, count);
+        return ATR_OK;
+    }
+    atr_comm_enter(comm);
+    return atr_comm_leave(comm, comm->transport->gather(comm->state, node_only, mine, count, all));
 }
 
 atr_status atr_comm_gather(atr_comm *comm, const void *mine, size_t count, void *all)
@@ -136,7 +155,20 @@ atr_status atr_comm_node_gather(atr_comm *comm, const void *mine, size_t count, 
 
 atr_status atr_comm_barrier(atr_comm *comm)
 {
-    return comm->transport != NULL ? comm->transport->barrier(comm->state) : ATR_OK;
+    if (comm->transport == NULL)
+        return ATR_OK;
+    atr_comm_enter(comm);
+    return atr_comm_leave(comm, comm->transport->barrier(comm->state));
+}
+
+atr_status atr_comm_exchange(atr_comm *comm, int peer, const void *send, void *recv, size_t count)
+{
+    if (comm->transport == NULL) {
+        memcpy(recv, send, count);
+        return ATR_OK;
+    }
+    atr_comm_enter(comm);
+    return atr_comm_leave(comm, comm->transport->exchange(comm->state, peer, send, recv, count));
 }
 
 /* What a failing rank tells the others. */

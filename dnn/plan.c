@@ -190,7 +190,7 @@ static atr_status check_options(const atr_plan_options *options)
 static atr_status compile(atr_plan *plan)
 {
     atr_status status = ATR_OK;
-    const int on = plan->options.rewrites;
+    const int on = plan->options.rewrites & plan->backend->rewrites;
     const bool training = plan->options.mode == ATR_TRAIN;
 
     ATR_TRY(plan_lower(plan));

@@ -52,7 +52,7 @@ typedef struct side {
 
 static void side_open(side *s, const char *backbone, int kind, atr_comm *comm)
 {
-    static const atr_session_options options = {"auto", 0};
+    static const atr_session_options options = {.backend = "auto", .threads = 0};
     const atr_optim_config config = {.kind = ATR_OPTIM_SGD, .momentum = 0.9, .weight_decay = 1e-4};
     const double dropout[2] = {0.5, 0.1};
     const atr_plan_options plan = {
@@ -67,7 +67,7 @@ static void side_open(side *s, const char *backbone, int kind, atr_comm *comm)
     atr_params_freeze(s->session.params, ATR_BACKBONE_PREFIX, kind > 0, kind == 2);
     must(atr_plan_create(s->session.graph, s->session.params, s->session.backend, &plan, &s->plan));
     must(atr_optim_create(&config, s->session.params, s->session.backend, &s->optim));
-    must(atr_reducer_create(comm, s->session.params, &s->reducer));
+    must(atr_reducer_create(comm, s->session.params, NULL, &s->reducer));
     s->parallel = (atr_parallel){.comm = comm,
                                  .backend = s->session.backend,
                                  .params = s->session.params,
