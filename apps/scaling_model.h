@@ -1,0 +1,70 @@
+#ifndef ATR_APPS_SCALING_MODEL_H
+#define ATR_APPS_SCALING_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "apps/step_trace.h"
+
+/* How long a data-parallel step takes on many nodes: what one rank's step is made of (apps/step_trace.h) and how long each sum of
+ * gradients takes on a given network. No clock and no message: pure arithmetic, for `atrous simulate`.
+ *
+ * A message of n bytes between two nodes takes a + n/B (Hockney 1994: latency a, bandwidth B of a node's one link, the same in both
+ * directions at once), and adding n received bytes n/C. Sums over p ranks are made of rounds in which each node sends and
+ * receives; the formulas are those of Thakur, Rabenseifner and Gropp, "Optimization of Collective Communication Operations in MPICH",
+ * IJHPCA 19 (2005), and Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms", JPDC 69 (2009) for the ring.
+ * No congestion inside of the network: it is taken for one without blocking. */
+
+typedef enum atr_reduction {
+    ATR_REDUCTION_FLAT, /* all ranks at once, as Open MPI 4's MPI_Iallreduce goes about it: TREE or HALVING by size */
+    ATR_REDUCTION_RING,     /* 2(p-1) rounds of n/p */
+    ATR_REDUCTION_TREE,     /* binomial tree up, then down: 2 lg p rounds of n */
+    ATR_REDUCTION_DOUBLING, /* recursive doubling: lg p rounds of n */
+    ATR_REDUCTION_HALVING, /* Rabenseifner: recursive halving, then doubling, 2 lg p rounds of n/2, n/4, … */
+    ATR_REDUCTION_HIERARCHICAL, /* the ranks of a node in its memory, then FLAT with one rank for each node */
+    ATR_REDUCTIONS
+} atr_reduction;
+
+/* "flat", "ring" …, with NULL at the end; the formula as one line of help. */
+extern const char *const atr_reduction_names[ATR_REDUCTIONS + 1];
+const char *atr_reduction_formula(atr_reduction reduction);
+
+/* The machine. A plain value. */
+typedef struct atr_cluster {
+    int64_t nodes, ranks; /* ranks: on each node */
+    double latency;       /* a, s */
+    double bandwidth;     /* B, bytes/s; INFINITY: no time */
+    double sum_rate;      /* C, bytes/s that one rank adds to its own; INFINITY: no time */
+    double memory_rate;   /* bytes/s that the ranks of one node together hand each other; INFINITY: no time */
+    double spread; /* s, standard deviation of a rank's time for a step: all wait for the slowest of them */
+} atr_cluster;
+
+/* Seconds for the sum of `bytes` over all ranks of the cluster; 0 for one rank. */
+double atr_reduction_seconds(atr_reduction reduction, const atr_cluster *cluster, double bytes);
+
+/* Expected largest of `count` independent standard normal values, by Blom's approximation (1958): 0 for one. */
+double atr_normal_largest(double count);
+
+/* How gradients are summed. A plain value. */
+typedef struct atr_reduction_plan {
+    atr_reduction reduction;
+    int64_t bucket_bytes, first_bytes; /* of f32 gradients in a bucket, in the first one; 0: all in one */
+    int wire_bytes;                    /* of one value on the wire: 4, or 2 for bf16 */
+    bool overlap;                      /* buckets start while backward goes on; else all after it */
+} atr_reduction_plan;
+
+typedef struct atr_forecast {
+    double step;    /* s */
+    double compute; /* s of it that one rank alone takes */
+    double waiting; /* s of it for slower ranks: `spread` */
+    double sums;    /* s that the sums of gradients take, hidden or not */
+    double exposed; /* s of the step for communication: what is not hidden, and the small collective calls */
+    int64_t buckets;
+} atr_forecast;
+
+/* The step of `trace` (its figures of one kind: medians or minima) on the cluster. One link for each node, so buckets follow one
+ * another: bucket k starts at max(ready_k, end_{k-1}). */
+void atr_forecast_step(const atr_step_trace *trace, atr_trace_figure figure, const atr_cluster *cluster,
+                       const atr_reduction_plan *plan, atr_forecast *out);
+
+#endif
