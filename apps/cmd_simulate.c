@@ -77,13 +77,13 @@ static const atr_option rows[] = {
      .least = 0,
      .most = 1e6,
      .argument = "GBYTE",
-     .help = "that the ranks of a node together hand each other per second; 0: infinite"},
+     .help = "that the ranks of a node together copy per second; 0: infinite"},
     {.name = "allreduce",
      .kind = ATR_OPTION_LIST,
      .offset = offsetof(atr_simulate_options, reductions),
      .value = "flat,ring,tree,hierarchical",
      .argument = "NAME,...",
-     .help = "ways to sum: flat, ring, tree, doubling, halving, hierarchical",
+     .help = "ways to sum: flat, ring, tree, doubling, halving, pairwise, hierarchical",
      .group = "Sums of gradients"},
     {.name = "bucket-mb",
      .kind = ATR_OPTION_REAL,
@@ -93,14 +93,14 @@ static const atr_option rows[] = {
      .most = 65536,
      .argument = "MB",
      .help = "f32 gradients in a bucket; 0: all in one"},
-    {.name = "first-bucket-mb",
+    {.name = "edge-mb",
      .kind = ATR_OPTION_REAL,
-     .offset = offsetof(atr_simulate_options, first_mb),
-     .value = "1",
+     .offset = offsetof(atr_simulate_options, edge_mb),
+     .value = "0.5",
      .least = 0,
      .most = 65536,
      .argument = "MB",
-     .help = "in the first one, which is small so that it starts early; never more than --bucket-mb"},
+     .help = "most in the first one, which starts early, and the last one, which nothing hides; 0: no limit"},
     {.name = "wire",
      .kind = ATR_OPTION_CHOICE,
      .offset = offsetof(atr_simulate_options, wire),
@@ -133,7 +133,8 @@ static atr_status reduction_parse(const char *name, atr_reduction *out)
             return ATR_OK;
         }
     return atr_fail(ATR_ERR_USAGE,
-                    "--allreduce: there is no '%s' (flat, ring, tree, doubling, halving, hierarchical)",
+                    "--allreduce: there is no '%s' (flat, ring, tree, doubling, halving, pairwise, "
+                    "hierarchical)",
                     name);
 }
 
@@ -170,10 +171,9 @@ static atr_cluster cluster_of(const atr_simulate_options *o, const atr_step_trac
 static void simulate_row(const atr_simulation *s, atr_simulated *row)
 {
     const atr_simulate_options *const o = s->options;
-    const double first = o->bucket_mb > 0 ? fmin(o->first_mb, o->bucket_mb) : 0;
     atr_reduction_plan plan = {.reduction = row->reduction,
-                               .bucket_bytes = (int64_t)(1e6 * o->bucket_mb),
-                               .first_bytes = (int64_t)(1e6 * (first > 0 ? first : o->bucket_mb)),
+                               .bucket = (int64_t)(1e6 * o->bucket_mb / sizeof(float)),
+                               .edge = (int64_t)(1e6 * o->edge_mb / sizeof(float)),
                                .wire_bytes = o->wire == 0 ? 4 : 2};
     atr_cluster many = s->cluster;
 

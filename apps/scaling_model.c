@@ -2,19 +2,20 @@
 
 #include <math.h>
 
-const char *const atr_reduction_names[ATR_REDUCTIONS + 1] = {"flat",    "ring",         "tree", "doubling",
-                                                             "halving", "hierarchical", NULL};
+const char *const atr_reduction_names[ATR_REDUCTIONS + 1] = {
+    "flat", "ring", "tree", "doubling", "halving", "pairwise", "hierarchical", NULL};
 
 const char *atr_reduction_formula(atr_reduction reduction)
 {
     static const char *const texts[ATR_REDUCTIONS] = {
-        "as MPI_Iallreduce of Open MPI 4: tree for p < 4 or less than 64 KiB, else halving",
+        "as atrous sums: halving, with bf16 on the wire pairwise",
         "2(p-1) a + 2(p-1)/p n/B + (p-1)/p n/C",
         "2 ceil(lg p) (a + n/B) + ceil(lg p) n/C",
         "ceil(lg p) (a + n/B + n/C); p not a power of two: q = 2^floor(lg p) ranks, + 2 (a + n/B) + n/C",
         "2 lg p a + 2(p-1)/p n/B + (p-1)/p n/C; p not a power of two: q = 2^floor(lg p) ranks, + 3 a + 2 n/B "
         "+ n/2C",
-        "2(r-1) n/M + (r-1)/r n/C in each node of r ranks, then flat over the nodes",
+        "2(p-1) a + 2(p-1)/p n/B + (p-1)/p n/C; ranks of one node do not share what they send",
+        "3 r n/M + (r-1)/r n/C in each node of r ranks, then flat over the nodes",
     };
 
     return texts[reduction];
@@ -90,31 +91,56 @@ static double halving(const atr_cluster *c, double n)
     return seconds;
 }
 
-/* Open MPI 4.1, ompi/mca/coll/libnbc/nbc_iallreduce.c, with separate send and receive blocks. */
-static double flat(const atr_cluster *c, double n)
+/* All-to-all, then all-gather, of pieces of n/p. A rank sends of them inside of its node. */
+static double pairwise(const atr_cluster *c, double n)
 {
-    enum { SMALL = 65536 };
+    const double p = (double)(c->nodes * c->ranks), r = (double)c->ranks, part = n / p;
+    const double local = (r - 1) * r * part, wire = (p - r) * r * part;
 
-    return c->nodes * c->ranks < 4 || n < SMALL ? tree(c, n) : halving(c, n);
+    return 2 * ((p - 1) * c->latency + wire / c->bandwidth + local / c->memory_rate) +
+           (p - 1) * part / c->sum_rate;
 }
 
-/* Each rank of a node adds up its share of what the others have, then all read all shares. */
-static double hierarchical(const atr_cluster *c, double n)
+/* `n` and `full`: bytes on the wire and in memory. */
+static double flat(const atr_cluster *c, double n, double full)
+{
+    return n < full ? pairwise(c, n) : halving(c, n);
+}
+
+/* dist/reducer_node.c: each rank copies its values to memory that all see, adds up its share of them, and copies the sum back. */
+static double hierarchical(const atr_cluster *c, double n, double full)
 {
     const double r = (double)c->ranks;
     atr_cluster leaders = *c;
 
     leaders.ranks = 1;
-    const double inside = 2 * (r - 1) * n / c->memory_rate + (r - 1) / r * n / c->sum_rate;
-    return inside + (c->nodes > 1 ? flat(&leaders, n) : 0);
+    const double inside = r > 1 ? 3 * r * full / c->memory_rate + (r - 1) / r * full / c->sum_rate : 0;
+    return inside + (c->nodes > 1 ? flat(&leaders, n, full) : 0);
 }
 
-double atr_reduction_seconds(atr_reduction reduction, const atr_cluster *cluster, double bytes)
+double atr_reduction_seconds(atr_reduction reduction, const atr_cluster *cluster, double count,
+                             int wire_bytes)
 {
-    static double (*const functions[ATR_REDUCTIONS])(const atr_cluster *, double) = {
-        flat, ring, tree, doubling, halving, hierarchical};
+    const double full = count * (double)sizeof(float), n = count * wire_bytes;
 
-    return cluster->nodes * cluster->ranks > 1 ? functions[reduction](cluster, bytes) : 0;
+    if (cluster->nodes * cluster->ranks <= 1)
+        return 0;
+    switch (reduction) {
+    case ATR_REDUCTION_RING:
+        return ring(cluster, n);
+    case ATR_REDUCTION_TREE:
+        return tree(cluster, n);
+    case ATR_REDUCTION_DOUBLING:
+        return doubling(cluster, n);
+    case ATR_REDUCTION_HALVING:
+        return halving(cluster, n);
+    case ATR_REDUCTION_PAIRWISE:
+        return pairwise(cluster, n);
+    case ATR_REDUCTION_HIERARCHICAL:
+        return hierarchical(cluster, n, full);
+    default:
+        return flat(cluster, n, full);
+    }
 }
 
 /* Inverse of the normal distribution function, by bisection: enough for a table. */
@@ -146,33 +172,78 @@ static double small_seconds(const atr_cluster *cluster, const double *bytes, int
     for (int i = 0; i < count; i++) {
         double least = INFINITY;
         for (size_t k = 0; k < sizeof ways / sizeof ways[0]; k++)
-            least = fmin(least, atr_reduction_seconds(ways[k], cluster, bytes[i]));
+            least =
+                fmin(least, atr_reduction_seconds(ways[k], cluster, bytes[i] / sizeof(float), sizeof(float)));
         seconds += least;
     }
     return seconds;
 }
 
-/* Buckets are closed at the end of the slice that fills them. Gives the end of the last sum, in s from the start of backward. */
-static double reduce_buckets(const atr_step_trace *trace, atr_trace_figure figure, const atr_cluster *cluster,
-                             const atr_reduction_plan *plan, atr_forecast *out)
+/* Where the run of slices that begins at `first` ends: parameters begin at whole lines, what lies further apart is frozen between. */
+static int64_t span_end(const atr_step_trace *trace, int64_t first)
 {
-    double end = 0;
-    int64_t filled = 0;
+    enum { LINE = ATR_ALIGN / sizeof(float) };
+    int64_t i = first + 1;
 
-    for (int64_t i = 0; i < trace->slice_count; i++) {
-        const int64_t wanted = out->buckets == 0 ? plan->first_bytes : plan->bucket_bytes;
-        filled += trace->slices[i].count;
-        if (i + 1 < trace->slice_count && (wanted == 0 || filled * (int64_t)sizeof(float) < wanted))
-            continue;
-        const double seconds =
-            atr_reduction_seconds(plan->reduction, cluster, (double)(filled * plan->wire_bytes));
-        const double ready = plan->overlap ? trace->slices[i].at[figure] : trace->backward[figure];
-        end = fmax(ready, end) + seconds;
-        out->sums += seconds;
-        out->buckets++;
-        filled = 0;
+    while (i < trace->slice_count &&
+           trace->slices[i].offset < trace->slices[i - 1].offset + trace->slices[i - 1].count + LINE)
+        i++;
+    return i;
+}
+
+/* The sums, one after the other. */
+typedef struct line {
+    const atr_step_trace *trace;
+    atr_trace_figure figure;
+    const atr_cluster *cluster;
+    const atr_reduction_plan *plan;
+    int64_t slice; /* behind which nothing is asked for any more */
+    double end;    /* s from the start of backward, of the last sum */
+    atr_forecast *out;
+} line;
+
+/* The bucket [from, to) of the flat block. It waits for the slice that its last value is in. */
+static void add_bucket(line *l, int64_t from, int64_t to)
+{
+    const double seconds =
+        atr_reduction_seconds(l->plan->reduction, l->cluster, (double)(to - from), l->plan->wire_bytes);
+
+    while (l->slice + 1 < l->trace->slice_count &&
+           l->trace->slices[l->slice].offset + l->trace->slices[l->slice].count < to)
+        l->slice++;
+    const double ready =
+        l->plan->overlap ? l->trace->slices[l->slice].at[l->figure] : l->trace->backward[l->figure];
+    l->end = fmax(ready, l->end) + seconds;
+    l->out->sums += seconds;
+    l->out->buckets++;
+}
+
+static int64_t at_most(int64_t value, int64_t most)
+{
+    return value < most ? value : most;
+}
+
+/* The last bucket gives up its front, so that what nothing hides is short. */
+static void reduce_buckets(line *l)
+{
+    const atr_reduction_plan *const plan = l->plan;
+    const atr_trace_slice *const slices = l->trace->slices;
+    const int64_t whole = plan->bucket > 0 ? plan->bucket : INT64_MAX,
+                  edge = at_most(plan->edge > 0 ? plan->edge : whole, whole);
+
+    for (int64_t first = 0, end; first < l->trace->slice_count; first = end) {
+        end = span_end(l->trace, first);
+        const int64_t stop = slices[end - 1].offset + slices[end - 1].count;
+        for (int64_t at = slices[first].offset, size; at < stop; at += size) {
+            size = at_most(stop - at, l->out->buckets == 0 ? edge : whole);
+            if (end == l->trace->slice_count && at + size == stop && size > edge) {
+                add_bucket(l, at, stop - edge);
+                add_bucket(l, stop - edge, stop);
+            } else {
+                add_bucket(l, at, at + size);
+            }
+        }
     }
-    return end;
 }
 
 void atr_forecast_step(const atr_step_trace *trace, atr_trace_figure figure, const atr_cluster *cluster,
@@ -183,8 +254,9 @@ void atr_forecast_step(const atr_step_trace *trace, atr_trace_figure figure, con
     *out = (atr_forecast){0};
     out->compute = trace->forward[figure] + backward + trace->update[figure];
     out->waiting = cluster->spread * atr_normal_largest((double)(cluster->nodes * cluster->ranks));
-    const double end = reduce_buckets(trace, figure, cluster, plan, out);
-    out->exposed = fmax(end, backward) - backward +
+    line sums = {.trace = trace, .figure = figure, .cluster = cluster, .plan = plan, .out = out};
+    reduce_buckets(&sums);
+    out->exposed = fmax(sums.end, backward) - backward +
                    small_seconds(cluster, trace->before, trace->before_count) +
                    small_seconds(cluster, trace->after, trace->after_count);
     out->step = out->compute + out->waiting + out->exposed;

@@ -16,12 +16,13 @@
  * No congestion inside of the network: it is taken for one without blocking. */
 
 typedef enum atr_reduction {
-    ATR_REDUCTION_FLAT, /* all ranks at once, as Open MPI 4's MPI_Iallreduce goes about it: TREE or HALVING by size */
+    ATR_REDUCTION_FLAT, /* all ranks at once, as dist/reducer.h does it: HALVING, with bf16 on the wire PAIRWISE */
     ATR_REDUCTION_RING,     /* 2(p-1) rounds of n/p */
     ATR_REDUCTION_TREE,     /* binomial tree up, then down: 2 lg p rounds of n */
     ATR_REDUCTION_DOUBLING, /* recursive doubling: lg p rounds of n */
     ATR_REDUCTION_HALVING, /* Rabenseifner: recursive halving, then doubling, 2 lg p rounds of n/2, n/4, … */
-    ATR_REDUCTION_HIERARCHICAL, /* the ranks of a node in its memory, then FLAT with one rank for each node */
+    ATR_REDUCTION_PAIRWISE, /* each rank sends each other one its piece, then its sum: 2(p-1) rounds of n/p */
+    ATR_REDUCTION_HIERARCHICAL, /* the ranks of a node in memory they share, then FLAT with one of each node */
     ATR_REDUCTIONS
 } atr_reduction;
 
@@ -35,12 +36,14 @@ typedef struct atr_cluster {
     double latency;       /* a, s */
     double bandwidth;     /* B, bytes/s; INFINITY: no time */
     double sum_rate;      /* C, bytes/s that one rank adds to its own; INFINITY: no time */
-    double memory_rate;   /* bytes/s that the ranks of one node together hand each other; INFINITY: no time */
+    double memory_rate;   /* M, bytes/s that the ranks of one node together copy; INFINITY: no time */
     double spread; /* s, standard deviation of a rank's time for a step: all wait for the slowest of them */
 } atr_cluster;
 
-/* Seconds for the sum of `bytes` over all ranks of the cluster; 0 for one rank. */
-double atr_reduction_seconds(atr_reduction reduction, const atr_cluster *cluster, double bytes);
+/* Seconds for the sum of `count` f32 values over all ranks of the cluster, `wire_bytes` (4, or 2 for bf16) each on the wire; 0 for one
+ * rank. */
+double atr_reduction_seconds(atr_reduction reduction, const atr_cluster *cluster, double count,
+                             int wire_bytes);
 
 /* Expected largest of `count` independent standard normal values, by Blom's approximation (1958): 0 for one. */
 double atr_normal_largest(double count);
@@ -48,9 +51,10 @@ double atr_normal_largest(double count);
 /* How gradients are summed. A plain value. */
 typedef struct atr_reduction_plan {
     atr_reduction reduction;
-    int64_t bucket_bytes, first_bytes; /* of f32 gradients in a bucket, in the first one; 0: all in one */
-    int wire_bytes;                    /* of one value on the wire: 4, or 2 for bf16 */
-    bool overlap;                      /* buckets start while backward goes on; else all after it */
+    int64_t bucket,
+        edge;       /* values in a bucket; in the first and the last one, where that is less. 0: all in one */
+    int wire_bytes; /* of one value on the wire: 4, or 2 for bf16 */
+    bool overlap;   /* buckets start while backward goes on; else all after it */
 } atr_reduction_plan;
 
 typedef struct atr_forecast {
@@ -63,7 +67,7 @@ typedef struct atr_forecast {
 } atr_forecast;
 
 /* The step of `trace` (its figures of one kind: medians or minima) on the cluster. One link for each node, so buckets follow one
- * another: bucket k starts at max(ready_k, end_{k-1}). */
+ * another: bucket k starts at max(ready_k, end_{k-1}). They are cut as dist/reducer.c cuts them. */
 void atr_forecast_step(const atr_step_trace *trace, atr_trace_figure figure, const atr_cluster *cluster,
                        const atr_reduction_plan *plan, atr_forecast *out);
 

@@ -17,9 +17,9 @@ static void print_head(const atr_simulation *s)
     printf(
         "  step           forward %.1f ms, backward %.1f ms, update %.1f ms (%g times as fast as traced)\n",
         1e3 * t->forward[f], 1e3 * t->backward[f], 1e3 * t->update[f], o->speed);
-    printf("  gradients      %.2f MB, buckets of %g MB, the first of %g MB, %s on the wire\n",
-           1e-6 * (double)(atr_step_trace_elements(t) * (int64_t)sizeof(float)), o->bucket_mb,
-           fmin(o->first_mb, o->bucket_mb), wire_names[o->wire]);
+    printf("  gradients      %.2f MB, buckets of %g MB, first and last of %g MB, %s on the wire\n",
+           1e-6 * (double)(atr_step_trace_elements(t) * (int64_t)sizeof(float)), o->bucket_mb, o->edge_mb,
+           wire_names[o->wire]);
     printf(
         "  network        a = %g us, B = %g Gbit/s in each direction, C = %g GB/s, M = %g GB/s, %lld ranks a "
         "node\n",
@@ -63,13 +63,12 @@ static void print_json(const atr_simulation *s)
     for (int64_t i = 0; i < s->row_count; i++)
         for (int overlap = 0; overlap < 2; overlap++)
             json_array_append_new(results, row_json(&s->rows[i], overlap));
-    json_t *const out =
-        json_pack("{s:s, s:s, s:s, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:o}", "trace", s->path,
-                  "work", s->trace.work, "figure", o->figure == ATR_TRACE_MIN ? "min" : "median", "speed",
-                  o->speed, "spread_percent", o->spread, "ranks_per_node", (json_int_t)o->ranks, "latency_us",
-                  o->latency_us, "bandwidth_gbit", o->bandwidth_gbit, "sum_gbyte", o->sum_gbyte,
-                  "memory_gbyte", o->memory_gbyte, "bucket_mb", o->bucket_mb, "first_bucket_mb",
-                  fmin(o->first_mb, o->bucket_mb), "wire", wire_names[o->wire], "results", results);
+    json_t *const out = json_pack(
+        "{s:s, s:s, s:s, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:o}", "trace", s->path, "work",
+        s->trace.work, "figure", o->figure == ATR_TRACE_MIN ? "min" : "median", "speed", o->speed,
+        "spread_percent", o->spread, "ranks_per_node", (json_int_t)o->ranks, "latency_us", o->latency_us,
+        "bandwidth_gbit", o->bandwidth_gbit, "sum_gbyte", o->sum_gbyte, "memory_gbyte", o->memory_gbyte,
+        "bucket_mb", o->bucket_mb, "edge_mb", o->edge_mb, "wire", wire_names[o->wire], "results", results);
     json_dumpf(out, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(7));
     putchar('\n');
     json_decref(out);

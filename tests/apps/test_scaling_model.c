@@ -17,7 +17,7 @@ static double seconds(atr_reduction reduction, int64_t nodes, int64_t ranks, dou
 
     cluster.nodes = nodes;
     cluster.ranks = ranks;
-    return atr_reduction_seconds(reduction, &cluster, bytes);
+    return atr_reduction_seconds(reduction, &cluster, bytes / 4, 4);
 }
 
 static void near(double value, double wanted)
@@ -45,12 +45,19 @@ static void each_reduction_takes_what_its_formula_says(void **state)
     near(seconds(ATR_REDUCTION_TREE, 2, 1, 16), 2 * (1 + 8) + 4);
 }
 
-static void flat_goes_by_size_as_open_mpi_does(void **state)
+static void flat_is_what_the_reducer_does(void **state)
 {
+    atr_cluster cluster = plain;
+
     (void)state;
-    near(seconds(ATR_REDUCTION_FLAT, 3, 1, 1e6), seconds(ATR_REDUCTION_TREE, 3, 1, 1e6));
-    near(seconds(ATR_REDUCTION_FLAT, 8, 1, 65535), seconds(ATR_REDUCTION_TREE, 8, 1, 65535));
-    near(seconds(ATR_REDUCTION_FLAT, 8, 1, 65536), seconds(ATR_REDUCTION_HALVING, 8, 1, 65536));
+    for (cluster.nodes = 1; cluster.nodes < 9; cluster.nodes++) {
+        near(atr_reduction_seconds(ATR_REDUCTION_FLAT, &cluster, 4e5, 4),
+             atr_reduction_seconds(ATR_REDUCTION_HALVING, &cluster, 4e5, 4));
+        near(atr_reduction_seconds(ATR_REDUCTION_FLAT, &cluster, 4e5, 2),
+             atr_reduction_seconds(ATR_REDUCTION_PAIRWISE, &cluster, 4e5, 2));
+        near(atr_reduction_seconds(ATR_REDUCTION_PAIRWISE, &cluster, 4e5, 2),
+             atr_reduction_seconds(ATR_REDUCTION_RING, &cluster, 2e5, 4)); /* where a node has one rank */
+    }
 }
 
 static void ranks_of_a_node_share_its_link_and_its_memory(void **state)
@@ -58,13 +65,14 @@ static void ranks_of_a_node_share_its_link_and_its_memory(void **state)
     (void)state;
     /* One node of two ranks, 16 bytes: nothing on the wire. */
     near(seconds(ATR_REDUCTION_RING, 1, 2, 16), 2 * (1 + 16 / 8.0) + 2);
-    near(seconds(ATR_REDUCTION_HIERARCHICAL, 1, 2, 16), 2 * 16 / 8.0 + 8 / 4.0);
+    near(seconds(ATR_REDUCTION_HIERARCHICAL, 1, 2, 16), 3 * 2 * 16 / 8.0 + 8 / 4.0);
     /* Four nodes of two: leaders alone go over the wire. */
     near(seconds(ATR_REDUCTION_HIERARCHICAL, 4, 2, 16),
-         2 * 16 / 8.0 + 8 / 4.0 + seconds(ATR_REDUCTION_FLAT, 4, 1, 16));
+         3 * 2 * 16 / 8.0 + 8 / 4.0 + seconds(ATR_REDUCTION_FLAT, 4, 1, 16));
     /* Halving with all eight: distances 4 and 2 cross the link with two ranks each (16 + 8 bytes), 1 stays inside (2 * 2). */
     near(seconds(ATR_REDUCTION_HALVING, 4, 2, 16), 6 + 2 * (16 + 8) / 2.0 + 2 * 4 / 8.0 + 14 / 4.0);
-    /* The ring crosses each link once in a direction. */
+    /* The ring crosses each link once in a direction. Pairwise: six of eight pieces of both ranks cross it. */
+    near(seconds(ATR_REDUCTION_PAIRWISE, 4, 2, 16), 2 * (7 + 6 * 2 * 2 / 2.0 + 2 * 2 / 8.0) + 7 * 2 / 4.0);
     near(seconds(ATR_REDUCTION_RING, 4, 2, 16), 14 * (1 + 2 / 2.0 + 4 / 8.0) + 7 * 2 / 4.0);
     assert_true(seconds(ATR_REDUCTION_HIERARCHICAL, 64, 8, 1e6) < seconds(ATR_REDUCTION_FLAT, 64, 8, 1e6));
 }
@@ -77,7 +85,7 @@ static void one_rank_needs_no_network_and_a_perfect_one_takes_no_time(void **sta
     (void)state;
     for (int r = 0; r < ATR_REDUCTIONS; r++) {
         near(seconds((atr_reduction)r, 1, 1, 1e9), 0);
-        near(atr_reduction_seconds((atr_reduction)r, &perfect, 1e9), 0);
+        near(atr_reduction_seconds((atr_reduction)r, &perfect, 1e9, 2), 0);
     }
 }
 
@@ -102,8 +110,7 @@ static const atr_step_trace trace = {.batch = 2,
                                      .slice_count = 4,
                                      .slices = slices};
 
-static atr_forecast forecast(int64_t nodes, double rate, int64_t bucket, int64_t first, int wire,
-                             bool overlap)
+static atr_forecast forecast(int64_t nodes, double rate, int64_t bucket, int64_t edge, int wire, bool overlap)
 {
     const atr_cluster cluster = {.nodes = nodes,
                                  .ranks = 1,
@@ -112,8 +119,8 @@ static atr_forecast forecast(int64_t nodes, double rate, int64_t bucket, int64_t
                                  .sum_rate = INFINITY,
                                  .memory_rate = INFINITY};
     const atr_reduction_plan plan = {.reduction = ATR_REDUCTION_RING,
-                                     .bucket_bytes = bucket,
-                                     .first_bytes = first,
+                                     .bucket = bucket,
+                                     .edge = edge,
                                      .wire_bytes = wire,
                                      .overlap = overlap};
     atr_forecast out;
@@ -125,31 +132,52 @@ static atr_forecast forecast(int64_t nodes, double rate, int64_t bucket, int64_t
 static void buckets_follow_each_other_on_one_link(void **state)
 {
     (void)state;
-    /* Two nodes, 8000 bytes/s: a bucket of 4000 bytes takes 2 * 0.25 + 0.5 = 1 s. Three are hidden, the last begins at 4. */
-    atr_forecast f = forecast(2, 8000, 4000, 4000, 4, true);
+    /* Two nodes, 8000 bytes/s: a bucket of 1000 values takes 2 * 0.25 + 0.5 = 1 s. Three are hidden, the last begins at 4. */
+    atr_forecast f = forecast(2, 8000, 1000, 1000, 4, true);
     assert_int_equal(f.buckets, 4);
     near(f.compute, 7);
     near(f.sums, 4);
     near(f.exposed, 1);
     near(f.step, 8);
-    f = forecast(2, 8000, 4000, 4000, 4, false);
+    f = forecast(2, 8000, 1000, 1000, 4, false);
     near(f.exposed, 4);
     /* 4000 bytes/s: 1.5 s each, from 1 on without a gap: the end is 7, 3 s behind backward's. */
-    near(forecast(2, 4000, 4000, 4000, 4, true).exposed, 3);
+    near(forecast(2, 4000, 1000, 1000, 4, true).exposed, 3);
     /* bf16 halves the bytes. */
-    near(forecast(2, 4000, 4000, 4000, 2, true).exposed, 1);
-    /* Buckets of 8000 bytes: at 2 and 4 s, 1.5 s each (8000 bytes/s). */
-    f = forecast(2, 8000, 8000, 8000, 4, true);
+    near(forecast(2, 4000, 1000, 1000, 2, true).exposed, 1);
+    /* 2000 values: at 2 and 4 s, 1.5 s each (8000 bytes/s). */
+    f = forecast(2, 8000, 2000, 0, 4, true);
     assert_int_equal(f.buckets, 2);
     near(f.exposed, 1.5);
-    /* The first one smaller: at 1 (1 s), at 3 (1.5 s), at 4 (the rest, 1 s, waits until 4.5). */
-    f = forecast(2, 8000, 8000, 4000, 4, true);
-    assert_int_equal(f.buckets, 3);
-    near(f.exposed, 1.5);
+    /* Edges of 500: 500 at 1 (0.75 s), 2000 at 3 (1.5 s), 1000 and 500 at 4, when the link is free at 4.5: 1 s, 0.75 s. */
+    f = forecast(2, 8000, 2000, 500, 4, true);
+    assert_int_equal(f.buckets, 4);
+    near(f.sums, 0.75 + 1.5 + 1 + 0.75);
+    near(f.exposed, 2.25);
     /* All in one: nothing to hide behind. */
     f = forecast(2, 8000, 0, 0, 4, true);
     assert_int_equal(f.buckets, 1);
     near(f.exposed, 2.5);
+}
+
+/* Padding between parameters belongs to a bucket; what is frozen does not. */
+static void buckets_end_where_frozen_parameters_begin(void **state)
+{
+    atr_trace_slice apart[] = {{0, 1000, {1, 1}}, {1008, 992, {2, 2}}, {3000, 1000, {4, 4}}};
+    atr_step_trace with = trace;
+    const atr_cluster cluster = {
+        .nodes = 2, .ranks = 1, .bandwidth = 8000, .sum_rate = INFINITY, .memory_rate = INFINITY};
+    const atr_reduction_plan plan = {
+        .reduction = ATR_REDUCTION_RING, .bucket = 4000, .wire_bytes = 4, .overlap = true};
+    atr_forecast f;
+
+    (void)state;
+    with.slices = apart;
+    with.slice_count = 3;
+    atr_forecast_step(&with, ATR_TRACE_MIN, &cluster, &plan, &f);
+    assert_int_equal(f.buckets, 2);
+    near(f.sums, 1.5);
+    near(f.exposed, 0.5);
 }
 
 static void overlap_is_never_worse_and_one_node_or_a_perfect_network_cost_nothing(void **state)
@@ -159,7 +187,7 @@ static void overlap_is_never_worse_and_one_node_or_a_perfect_network_cost_nothin
     (void)state;
     for (size_t n = 0; n < sizeof nodes / sizeof nodes[0]; n++)
         for (double rate = 100; rate < 1e9; rate *= 10)
-            for (int64_t bucket = 0; bucket <= 16000; bucket += 4000) {
+            for (int64_t bucket = 0; bucket <= 4000; bucket += 1000) {
                 const atr_forecast none = forecast(nodes[n], rate, bucket, bucket, 4, false);
                 const atr_forecast over = forecast(nodes[n], rate, bucket, bucket, 4, true);
                 assert_true(over.step <= none.step * (1 + 1e-12));
@@ -196,11 +224,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_reduction_takes_what_its_formula_says),
-        cmocka_unit_test(flat_goes_by_size_as_open_mpi_does),
+        cmocka_unit_test(flat_is_what_the_reducer_does),
         cmocka_unit_test(ranks_of_a_node_share_its_link_and_its_memory),
         cmocka_unit_test(one_rank_needs_no_network_and_a_perfect_one_takes_no_time),
         cmocka_unit_test(the_slowest_of_many_is_estimated),
         cmocka_unit_test(buckets_follow_each_other_on_one_link),
+        cmocka_unit_test(buckets_end_where_frozen_parameters_begin),
         cmocka_unit_test(overlap_is_never_worse_and_one_node_or_a_perfect_network_cost_nothing),
         cmocka_unit_test(small_calls_and_slow_ranks_add_to_the_step),
     };
