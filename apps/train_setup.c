@@ -32,7 +32,7 @@ static atr_status create_optim(atr_trainer *trainer)
 
     ATR_TRY(atr_optim_create(&trainer->config.optim, session->params, session->backend, &trainer->optim));
     ATR_TRY(atr_loss_create(&trainer->config.loss, session->info.classes, &trainer->loss));
-    ATR_TRY(atr_reducer_create(trainer->comm, session->params, &trainer->reducer));
+    ATR_TRY(atr_reducer_create(trainer->comm, session->params, NULL, &trainer->reducer));
     ATR_TRY(atr_confusion_init(session->info.classes, &trainer->confusion));
     if (trainer->options->ema > 0)
         ATR_TRY(atr_ema_create(trainer->options->ema, session->params, session->backend, &trainer->ema));

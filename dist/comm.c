@@ -12,6 +12,7 @@ atr_status atr_comm_alone(atr_comm **out)
     *out = NULL;
     ATR_TRY(ATR_NEW(1, &comm));
     comm->size = comm->node_size = 1;
+    pthread_mutex_init(&comm->turn, NULL);
     if (gethostname(comm->host, sizeof comm->host - 1) != 0)
         snprintf(comm->host, sizeof comm->host, "localhost");
     *out = comm;
@@ -42,7 +43,18 @@ void atr_comm_close(atr_comm *comm)
         return;
     if (comm->transport != NULL)
         comm->transport->close(comm->state);
+    pthread_mutex_destroy(&comm->turn);
     atr_free(comm);
+}
+
+void atr_comm_enter(atr_comm *comm)
+{
+    pthread_mutex_lock(&comm->turn);
+}
+
+void atr_comm_leave(atr_comm *comm)
+{
+    pthread_mutex_unlock(&comm->turn);
 }
 
 int atr_comm_rank(const atr_comm *comm)
@@ -74,7 +86,10 @@ atr_status atr_comm_broadcast(atr_comm *comm, void *bytes, size_t count, int roo
 {
     if (comm->transport == NULL)
         return ATR_OK;
-    return comm->transport->broadcast(comm->state, bytes, count, root);
+    atr_comm_enter(comm);
+    const atr_status status = comm->transport->broadcast(comm->state, bytes, count, root);
+    atr_comm_leave(comm);
+    return status;
 }
 
 /* Counters lie in a block of their own; each entry is one number. */
@@ -111,7 +126,10 @@ static atr_status all_reduce(atr_comm *comm, atr_dtype type, atr_reduce op, void
 {
     if (comm->transport == NULL)
         return ATR_OK;
-    return comm->transport->all_reduce(comm->state, type, op, values, count);
+    atr_comm_enter(comm);
+    const atr_status status = comm->transport->all_reduce(comm->state, type, op, values, count);
+    atr_comm_leave(comm);
+    return status;
 }
 
 atr_status atr_comm_sum_f32(atr_comm *comm, float *values, int64_t count)
@@ -131,10 +149,16 @@ atr_status atr_comm_sum_i64(atr_comm *comm, int64_t *values, int64_t count)
 
 static atr_status gather(atr_comm *comm, bool node_only, const void *mine, size_t count, void *all)
 {
-    if (comm->transport != NULL)
-        return comm->transport->gather(comm->state, node_only, mine, count, all);
-    memcpy(all, mine, count);
-    return ATR_OK;
+    atr_status status = ATR_OK;
+
+    if (comm->transport == NULL) {
+        memcpy(all, mine, count);
+        return ATR_OK;
+    }
+    atr_comm_enter(comm);
+    status = comm->transport->gather(comm->state, node_only, mine, count, all);
+    atr_comm_leave(comm);
+    return status;
 }
 
 atr_status atr_comm_gather(atr_comm *comm, const void *mine, size_t count, void *all)
@@ -149,7 +173,28 @@ atr_status atr_comm_node_gather(atr_comm *comm, const void *mine, size_t count, 
 
 atr_status atr_comm_barrier(atr_comm *comm)
 {
-    return comm->transport != NULL ? comm->transport->barrier(comm->state) : ATR_OK;
+    atr_status status = ATR_OK;
+
+    if (comm->transport == NULL)
+        return ATR_OK;
+    atr_comm_enter(comm);
+    status = comm->transport->barrier(comm->state);
+    atr_comm_leave(comm);
+    return status;
+}
+
+atr_status atr_comm_exchange(atr_comm *comm, int peer, const void *send, void *recv, size_t count)
+{
+    atr_status status = ATR_OK;
+
+    if (comm->transport == NULL) {
+        memcpy(recv, send, count);
+        return ATR_OK;
+    }
+    atr_comm_enter(comm);
+    status = comm->transport->exchange(comm->state, peer, send, recv, count);
+    atr_comm_leave(comm);
+    return status;
 }
 
 /* What a failing rank tells the others. */

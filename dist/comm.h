@@ -7,7 +7,8 @@
 #include "core/params.h"
 
 /* The ranks of a job: over MPI where the program was built with it and started by a launcher (mpirun, srun), else one rank
- * alone, for which every operation below is trivial. All calls come from the thread that opened it (MPI_THREAD_FUNNELED).
+ * alone, for which every operation below is trivial. All calls come from the thread that opened it; the reducer's own thread takes
+ * turns with it (MPI_THREAD_SERIALIZED).
  *
  * Words as in the MPI standard. "Collective": every rank must call it, in the same order. A rank never fails alone: what
  * may fail on one rank is followed by atr_comm_agree(), so that all go on or all stop with one message. */
@@ -65,6 +66,9 @@ atr_status atr_comm_node_gather(atr_comm *comm, const void *mine, size_t count, 
 
 /* Collective. */
 atr_status atr_comm_barrier(atr_comm *comm);
+
+/* Of this rank and of `peer`, which must call it too: `send` [count] of either becomes `recv` [count] of the other. */
+atr_status atr_comm_exchange(atr_comm *comm, int peer, const void *send, void *recv, size_t count);
 
 /* Collective. ATR_OK on all ranks if `status` is ATR_OK on all of them. Else every rank gets the status and the message of
  * the lowest rank that failed: "R01: rank 37 on node c12: ... Stopping all 64 ranks."; the bare message where every rank failed.

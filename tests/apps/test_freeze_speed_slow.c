@@ -67,7 +67,7 @@ static void side_open(side *s, const char *backbone, int kind, atr_comm *comm)
     atr_params_freeze(s->session.params, ATR_BACKBONE_PREFIX, kind > 0, kind == 2);
     must(atr_plan_create(s->session.graph, s->session.params, s->session.backend, &plan, &s->plan));
     must(atr_optim_create(&config, s->session.params, s->session.backend, &s->optim));
-    must(atr_reducer_create(comm, s->session.params, &s->reducer));
+    must(atr_reducer_create(comm, s->session.params, NULL, &s->reducer));
     s->parallel = (atr_parallel){.comm = comm,
                                  .backend = s->session.backend,
                                  .params = s->session.params,

@@ -104,7 +104,7 @@ static void reducer_equals_the_serial_sum_with_the_same_bits_on_all_ranks(void *
     atr_reducer *reducer = NULL;
 
     (void)state;
-    must(atr_reducer_create(comm, params, &reducer));
+    must(atr_reducer_create(comm, params, NULL, &reducer));
     for (int64_t i = 0; i < count; i++)
         gradients[i] = noise(atr_comm_rank(comm), i);
     atr_reducer_begin(reducer);
@@ -132,7 +132,7 @@ static void reducer_refuses_gradients_out_of_order(void **state)
     atr_reducer *reducer = NULL;
 
     (void)state;
-    must(atr_reducer_create(comm, params, &reducer));
+    must(atr_reducer_create(comm, params, NULL, &reducer));
     atr_reducer_begin(reducer);
     must(atr_reducer_ready(reducer, 16, 16));
     assert_int_equal(atr_reducer_ready(reducer, 0, 16), ATR_ERR_INTERNAL);

@@ -129,7 +129,7 @@ static atr_parallel_result parallel_step(job *j, double lr, int64_t number)
 
     for (int64_t i = 0; i < j->count; i++)
         samples[i] = j->first + i;
-    must(atr_reducer_create(comm, j->net.params, &reducer));
+    must(atr_reducer_create(comm, j->net.params, NULL, &reducer));
     const atr_parallel parallel = {.comm = comm,
                                    .backend = j->net.backend,
                                    .params = j->net.params,
@@ -494,7 +494,7 @@ static void a_step_that_is_not_finite_stops_all_ranks_with_T01(void **state)
     open_part(&part, &usual);
     if (atr_comm_rank(comm) == last)
         part.net.images[part.first * tight.height * tight.width * 3] = NAN;
-    must(atr_reducer_create(comm, part.net.params, &reducer));
+    must(atr_reducer_create(comm, part.net.params, NULL, &reducer));
     const atr_parallel parallel = {comm,
                                    part.net.backend,
                                    part.net.params,
