@@ -1,6 +1,7 @@
 #ifndef ATR_APPS_BENCH_IMPL_H
 #define ATR_APPS_BENCH_IMPL_H
 
+#include "apps/reducer_options.h"
 #include "apps/session.h"
 #include "apps/step_trace.h"
 #include "core/timer.h"
@@ -14,6 +15,7 @@ typedef struct atr_bench_options {
     int64_t batch, classes, repeats, warmup;
     int stride; /* index: atr_bench_stride() */
     bool json, profile, against_alone;
+    atr_reducer_choice reducer;
 } atr_bench_options;
 
 int64_t atr_bench_stride(const atr_bench_options *options);

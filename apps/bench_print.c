@@ -45,11 +45,13 @@ static double profiled_runs(const atr_bench *b)
 
 static json_t *training_json(const atr_bench *b)
 {
+    char text[ATR_REDUCER_TEXT_BYTES];
     json_t *const out = json_pack("{s:i}", "ranks", rank_count(b)), *const phases = json_object();
 
     for (int p = 0; p < ATR_PHASES; p++)
         json_object_set_new(phases, atr_phase_name((atr_phase)p), json_real(1e3 * b->phase_medians[p]));
     json_object_set_new(out, "phases_ms", phases);
+    json_object_set_new(out, "reducer", json_string(atr_reducer_text(b->train.reducer, text)));
     if (b->options->against_alone)
         json_object_update_missing_new(
             out, json_pack("{s:f, s:f, s:f, s:f}", "alone_min_ms", 1e3 * b->alone_min, "alone_median_ms",
@@ -60,9 +62,12 @@ static json_t *training_json(const atr_bench *b)
 
 static void print_training(const atr_bench *b)
 {
-    printf("  ranks          %d;", rank_count(b));
+    char text[ATR_REDUCER_TEXT_BYTES];
+
+    printf("  ranks          %d; %s\n  phases         ", rank_count(b),
+           atr_reducer_text(b->train.reducer, text));
     for (int p = 0; p < ATR_PHASES; p++)
-        printf("%s %s %.1f", p > 0 ? "," : "", atr_phase_name((atr_phase)p), 1e3 * b->phase_medians[p]);
+        printf("%s%s %.1f", p > 0 ? ", " : "", atr_phase_name((atr_phase)p), 1e3 * b->phase_medians[p]);
     printf(" ms\n");
     if (b->options->against_alone)
         printf("  alone          min %.1f ms, median %.1f ms: efficiency %.3f by minima, %.3f by medians\n",

@@ -54,8 +54,6 @@ static atr_status check(const atr_bench *b, const char *what)
 
     if (!b->training && strcmp(what, "inference") != 0)
         return atr_fail(ATR_ERR_USAGE, "there is no bench '%s' (inference, train, scaling)", what);
-    if (!b->training && (o->trace != NULL || o->against_alone))
-        return atr_fail(ATR_ERR_USAGE, "--trace and --against-alone belong to `atrous bench train`");
     if (o->trace != NULL && !o->against_alone && atr_comm_size(b->comm) > 1)
         return atr_fail(ATR_ERR_USAGE,
                         "a trace is of a rank without the others: --trace on several ranks needs "
@@ -81,8 +79,6 @@ static atr_status build(atr_bench *b)
                                    .width = b->width,
                                    .rewrites = ATR_REWRITE_ALL};
     ATR_TRY(atr_plan_create(b->session.graph, b->session.params, b->session.backend, &plan, &b->plan));
-    if (b->training)
-        ATR_TRY(atr_bench_train_open(b));
 
 done:
     atr_free(info);
@@ -104,6 +100,8 @@ atr_status atr_bench_open(atr_bench *b, const char *what)
     b->batch = o->batch > 0 ? o->batch : b->training ? 2 : 1;
     ATR_TRY(atr_session_open(&o->session, b->comm, &b->session));
     ATR_TRY(agree(b, build(b)));
+    if (b->training)
+        ATR_TRY(atr_bench_train_open(b));
 
 done:
     return status;

@@ -3,8 +3,10 @@
 #include "apps/bench_impl.h"
 #include "core/cpu.h"
 
+/* What a rank needs for itself. */
 static atr_status create_parts(atr_bench *b)
 {
+    const atr_reducer_options how = atr_reducer_options_from(&b->options->reducer);
     const atr_optim_config sgd = {ATR_OPTIM_SGD, 0.9, 0, 0, 1e-4, true};
     const int64_t repeats = b->options->repeats;
     atr_session *const session = &b->session;
@@ -16,8 +18,7 @@ static atr_status create_parts(atr_bench *b)
     ATR_TRY(atr_loss_create(&loss, b->options->classes, &t->loss));
     ATR_TRY(atr_optim_create(&sgd, session->params, session->backend, &t->optim));
     ATR_TRY(atr_comm_alone(&t->alone));
-    ATR_TRY(atr_reducer_create(b->comm, session->params, &t->reducer));
-    ATR_TRY(atr_reducer_create(t->alone, session->params, &t->alone_reducer));
+    ATR_TRY(atr_reducer_create(t->alone, session->params, &how, &t->alone_reducer));
     ATR_TRY(ATR_NEW(b->batch, &t->keys));
     ATR_TRY(ATR_NEW(b->batch, &t->samples));
     ATR_TRY(ATR_NEW(repeats, &t->seconds));
@@ -32,10 +33,12 @@ done:
 
 atr_status atr_bench_train_open(atr_bench *b)
 {
+    const atr_reducer_options how = atr_reducer_options_from(&b->options->reducer);
     atr_bench_train *const t = &b->train;
     atr_status status = ATR_OK;
 
-    ATR_TRY(create_parts(b));
+    ATR_TRY(atr_comm_agree(b->comm, create_parts(b)));
+    ATR_TRY(atr_reducer_create(b->comm, b->session.params, &how, &t->reducer));
     t->together = (atr_parallel){.comm = b->comm,
                                  .backend = b->session.backend,
                                  .params = b->session.params,

@@ -91,6 +91,17 @@ int64_t atr_bench_stride(const atr_bench_options *options)
     return atoi(strides[options->stride]);
 }
 
+/* Training's own options mean nothing elsewhere. */
+static atr_status check_kind(const atr_options *options, const char *what)
+{
+    static const char *const own[] = {"trace", "against-alone", "allreduce", "wire", "bucket-mb", "progress"};
+
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (strcmp(what, "train") != 0 && atr_options_given(options, own[i]))
+            return atr_fail(ATR_ERR_USAGE, "--%s belongs to `atrous bench train`", own[i]);
+    return ATR_OK;
+}
+
 static atr_status run_bench(const char *what, const atr_bench_options *o, atr_comm *comm)
 {
     atr_status status = ATR_OK;
@@ -123,12 +134,14 @@ static int bench_network(int argc, char **argv)
         &options));
     ATR_TRY(atr_options_add(options, rows, &chosen));
     ATR_TRY(atr_options_add(options, atr_session_rows, &chosen.session));
+    ATR_TRY(atr_options_add(options, atr_reducer_rows, &chosen.reducer));
     if (!atr_cli_parse(options, argc, argv, false, &exit_code))
         goto done;
     atr_cli_log();
     ATR_TRY(atr_cli_positional(options, 0, 1));
     const char *const what =
         atr_options_positional_count(options) > 0 ? atr_options_positional(options, 0) : "inference";
+    ATR_TRY(check_kind(options, what));
     if (strcmp(what, "train") == 0)
         ATR_TRY(atr_comm_open(&comm));
     ATR_TRY(run_bench(what, &chosen, comm));
