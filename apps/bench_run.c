@@ -53,7 +53,7 @@ static atr_status check(const atr_bench *b, const char *what)
     const atr_bench_options *const o = b->options;
 
     if (!b->training && strcmp(what, "inference") != 0)
-        return atr_fail(ATR_ERR_USAGE, "there is no bench '%s' (inference, train, scaling)", what);
+        return atr_fail(ATR_ERR_USAGE, "there is no bench '%s' (inference, train, comm, scaling)", what);
     if (o->trace != NULL && !o->against_alone && atr_comm_size(b->comm) > 1)
         return atr_fail(ATR_ERR_USAGE,
                         "a trace is of a rank without the others: --trace on several ranks needs "

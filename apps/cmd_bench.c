@@ -127,10 +127,10 @@ static int bench_network(int argc, char **argv)
     int exit_code = ATR_EXIT_DONE;
 
     ATR_TRY(atr_options_create(
-        "atrous bench", "[inference|train|scaling] [OPTION...]",
+        "atrous bench", "[inference|train] [OPTION...]\n   or: atrous bench comm|scaling [OPTION...]",
         "Times prediction (float tensor to class scores) or a training step (forward, loss, backward, sum "
         "of gradients, update) with made-up pictures and weights; training also on many ranks: `mpirun -n 2 "
-        "atrous bench train`. `atrous bench scaling --help`: how training scales.",
+        "atrous bench train`.",
         &options));
     ATR_TRY(atr_options_add(options, rows, &chosen));
     ATR_TRY(atr_options_add(options, atr_session_rows, &chosen.session));
@@ -158,5 +158,7 @@ int atr_cmd_bench(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "scaling") == 0)
         return atr_bench_scaling(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "comm") == 0)
+        return atr_cmd_bench_comm(argc - 1, argv + 1);
     return bench_network(argc, argv);
 }

@@ -162,8 +162,11 @@ atr_status atr_runlog_step(atr_runlog *log, const atr_log_step *record)
     member(&text, "images_per_s", round(record->images_per_s * 1e3) / 1e3);
     member(&text, "f_score", record->f_score);
     member(&text, "gradient_norm", record->gradient_norm);
-    member(&text, "load_s", round(record->load_s * 1e6) / 1e6);
-    member(&text, "step_s", round(record->step_s * 1e6) / 1e6);
+    member(&text, "load_s", round(record->times.load * 1e6) / 1e6);
+    member(&text, "compute_s", round(record->times.compute * 1e6) / 1e6);
+    member(&text, "exposed_s", round(record->times.exposed * 1e6) / 1e6);
+    member(&text, "update_s", round(record->times.update * 1e6) / 1e6);
+    member(&text, "step_s", round(record->times.step * 1e6) / 1e6);
     atr_text_append(&text, "}");
     return atr_runlog_line(log, &text);
 }

@@ -22,12 +22,21 @@ typedef struct atr_runlog atr_runlog;
 atr_status atr_runlog_open(const char *folder, int64_t steps, atr_runlog **out);
 void atr_runlog_close(atr_runlog *log);
 
+/* Where the time of a step went, in s, on rank 0. */
+typedef struct atr_step_times {
+    double load;    /* waiting for samples */
+    double compute; /* forward, loss, backward; sums of gradients run beside it */
+    double exposed; /* communication that nothing hides, waiting for slower ranks included */
+    double update;  /* of the parameters */
+    double step;    /* all of it */
+} atr_step_times;
+
 typedef struct atr_log_step {
     int64_t epoch, step; /* counted from 1 */
     double loss, lr, images_per_s;
     double f_score; /* NaN where no pixel has a class */
     double gradient_norm;
-    double load_s, step_s; /* waiting for samples, computing */
+    atr_step_times times;
 } atr_log_step;
 atr_status atr_runlog_step(atr_runlog *log, const atr_log_step *record);
 

@@ -6,6 +6,27 @@
 #include "apps/train_impl.h"
 #include "core/timer.h"
 
+static atr_step_times times_of(const atr_trainer *trainer, const atr_parallel_result *result, double waited,
+                               double seconds)
+{
+    return (atr_step_times){
+        .load = waited - trainer->waited,
+        .compute = result->seconds[ATR_PHASE_FORWARD] + result->seconds[ATR_PHASE_BACKWARD],
+        .exposed = result->seconds[ATR_PHASE_COUNT] + result->seconds[ATR_PHASE_REDUCE],
+        .update = result->seconds[ATR_PHASE_UPDATE],
+        .step = seconds,
+    };
+}
+
+static void add_times(atr_step_times *sum, const atr_step_times *times)
+{
+    sum->load += times->load;
+    sum->compute += times->compute;
+    sum->exposed += times->exposed;
+    sum->update += times->update;
+    sum->step += times->step;
+}
+
 static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *result, double lr)
 {
     const double now = atr_seconds(), waited = atr_loader_waited(trainer->loader);
@@ -18,8 +39,7 @@ static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *resu
         .lr = lr,
         .images_per_s = seconds > 0 ? (double)trainer->phase->batch / seconds : 0,
         .gradient_norm = result->gradient_norm,
-        .load_s = waited - trainer->waited,
-        .step_s = seconds,
+        .times = times_of(trainer, result, waited, seconds),
     };
 
     trainer->step_ended = now;
@@ -27,6 +47,7 @@ static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *resu
     trainer->epoch_loss += result->loss;
     trainer->epoch_score += isnan(result->f_score) ? 0 : result->f_score;
     trainer->epoch_steps++;
+    add_times(&trainer->epoch_times, &record.times);
     atr_train_show_step(trainer, &record);
     atr_train_watch_step(trainer, &record);
     return atr_runlog_step(trainer->log, &record);
@@ -200,6 +221,7 @@ static void start_clock(atr_trainer *trainer)
 {
     trainer->epoch_loss = trainer->epoch_score = 0;
     trainer->epoch_steps = 0;
+    trainer->epoch_times = (atr_step_times){0};
     trainer->epoch_started = trainer->step_ended = atr_seconds();
     trainer->waited = atr_loader_waited(trainer->loader);
 }

@@ -55,7 +55,8 @@ struct atr_trainer {
     double epoch_loss, epoch_score; /* sums over the steps of this epoch that this process did */
     int64_t epoch_steps;
     double epoch_started;
-    double step_ended; /* atr_seconds(), to tell the rate */
+    atr_step_times epoch_times; /* sums of them */
+    double step_ended;          /* atr_seconds(), to tell the rate */
     double waited;     /* atr_loader_waited() then */
     int columns;       /* of the terminal, as it was at the start; 0: none */
 };

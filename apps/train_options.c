@@ -185,6 +185,7 @@ atr_status atr_train_table_add(const atr_train_table *table, atr_options *option
     ATR_TRY(atr_options_add(options, rows, target));
     ATR_TRY(atr_options_add(options, atr_loss_rows, &target->loss));
     ATR_TRY(atr_options_add(options, table->augment, target));
+    ATR_TRY(atr_options_add(options, atr_reducer_rows, &target->reducer));
     ATR_TRY(atr_options_add(options, atr_session_rows, &target->session));
 
 done:

@@ -2,6 +2,7 @@
 #define ATR_APPS_TRAIN_OPTIONS_H
 
 #include "apps/loss_options.h"
+#include "apps/reducer_options.h"
 #include "apps/segmenter.h"
 #include "apps/session.h"
 #include "dnn/optim.h"
@@ -31,6 +32,7 @@ typedef struct atr_train_options {
     atr_list dropout;
     atr_list augment[ATR_AUGMENT_KINDS];
     atr_loss_options loss;
+    atr_reducer_choice reducer;
     atr_session_options session;
 } atr_train_options;
 

@@ -32,7 +32,6 @@ static atr_status create_optim(atr_trainer *trainer)
 
     ATR_TRY(atr_optim_create(&trainer->config.optim, session->params, session->backend, &trainer->optim));
     ATR_TRY(atr_loss_create(&trainer->config.loss, session->info.classes, &trainer->loss));
-    ATR_TRY(atr_reducer_create(trainer->comm, session->params, NULL, &trainer->reducer));
     ATR_TRY(atr_confusion_init(session->info.classes, &trainer->confusion));
     if (trainer->options->ema > 0)
         ATR_TRY(atr_ema_create(trainer->options->ema, session->params, session->backend, &trainer->ema));
@@ -43,7 +42,6 @@ static atr_status create_optim(atr_trainer *trainer)
         .backend = session->backend,
         .params = session->params,
         .optim = trainer->optim,
-        .reducer = trainer->reducer,
         .classes = session->info.classes,
         .loss = trainer->loss,
         .freeze_norm = trainer->options->freeze_norm,
@@ -53,6 +51,17 @@ static atr_status create_optim(atr_trainer *trainer)
     };
 
 done:
+    return status;
+}
+
+/* Collective, agreed. */
+static atr_status create_reducer(atr_trainer *trainer)
+{
+    const atr_reducer_options options = atr_reducer_options_from(&trainer->options->reducer);
+    const atr_status status =
+        atr_reducer_create(trainer->comm, trainer->session.params, &options, &trainer->reducer);
+
+    trainer->parallel.reducer = trainer->reducer;
     return status;
 }
 
@@ -94,6 +103,7 @@ static atr_status create(atr_trainer *trainer, atr_checkpoint_file **file)
     if (!trainer->resumed)
         ATR_TRY(atr_train_model_fresh(trainer));
     ATR_TRY(atr_comm_agree(trainer->comm, create_optim(trainer)));
+    ATR_TRY(create_reducer(trainer));
     if (trainer->resumed)
         ATR_TRY(atr_train_resume_optim(trainer, *file));
     ATR_TRY(atr_train_phase_begin(trainer));

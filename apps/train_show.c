@@ -56,7 +56,8 @@ static void show_memory(const atr_trainer *trainer)
         2 + atr_optim_moment_count(trainer->optim) + (trainer->ema != NULL) + (trainer->sums != NULL);
 
     atr_train_say(trainer, "memory per rank: %.0f MiB activations, %.0f MiB values, gradients and moments",
-                  (double)atr_plan_arena_bytes(trainer->plan) * mib, values * blocks * mib);
+                  (double)atr_plan_arena_bytes(trainer->plan) * mib,
+                  (values * blocks + (double)atr_reducer_bytes(trainer->reducer)) * mib);
 }
 
 /* "epochs 1-50: backbone frozen, batch 8, 45 steps each, learning rate 0.0035 to 3.5e-05 (scaled to the batch)" */
@@ -135,7 +136,7 @@ static void show_loss(const atr_trainer *trainer)
 
 void atr_train_show_start(const atr_trainer *trainer)
 {
-    char model[ATR_SESSION_TEXT_BYTES], threads[ATR_THREADS_TEXT_BYTES];
+    char model[ATR_SESSION_TEXT_BYTES], threads[ATR_THREADS_TEXT_BYTES], reducer[ATR_REDUCER_TEXT_BYTES];
 
     atr_train_say(trainer, "model: %s", atr_session_text(&trainer->session, model));
     show_data(trainer);
@@ -143,6 +144,8 @@ void atr_train_show_start(const atr_trainer *trainer)
                   atr_comm_size(trainer->comm) == 1 ? "" : "s",
                   atr_threads_text(&trainer->session.threads, threads),
                   trainer->session.backend->table->name);
+    if (atr_comm_size(trainer->comm) > 1)
+        atr_train_say(trainer, "gradients: %s", atr_reducer_text(trainer->reducer, reducer));
     show_memory(trainer);
     show_schedule(trainer);
     show_loss(trainer);
@@ -239,16 +242,28 @@ static char *left_text(const atr_trainer *trainer, char *text)
     return atr_duration_text((atr_seconds() - trainer->epoch_started) / done * pictures_left(trainer), text);
 }
 
+/* "compute 91 %, data 2 %, communication 5 %, update 2 %", what is left aside being the program's own business. */
+static char *times_text(const atr_step_times *times, char *text, size_t bytes)
+{
+    const double percent = times->step > 0 ? 100 / times->step : 0;
+
+    snprintf(text, bytes, "compute %.0f %%, data %.0f %%, communication %.0f %%, update %.0f %%",
+             percent * times->compute, percent * times->load, percent * times->exposed,
+             percent * times->update);
+    return text;
+}
+
 void atr_train_show_epoch(const atr_trainer *trainer)
 {
-    char duration[24], left[24], score[32];
+    char duration[24], left[24], score[32], times[128];
 
     if (trainer->epoch_steps > 0)
-        atr_train_say(
-            trainer, "epoch %lld/%lld: loss %.4f%s, %s, %s left", (long long)trainer->cursor.epoch + 1,
-            (long long)trainer->options->epochs, trainer->epoch_loss / (double)trainer->epoch_steps,
-            score_text(trainer->epoch_score / (double)trainer->epoch_steps, score),
-            atr_duration_text(atr_seconds() - trainer->epoch_started, duration), left_text(trainer, left));
+        atr_train_say(trainer, "epoch %lld/%lld: loss %.4f%s, %s, %s left; time: %s",
+                      (long long)trainer->cursor.epoch + 1, (long long)trainer->options->epochs,
+                      trainer->epoch_loss / (double)trainer->epoch_steps,
+                      score_text(trainer->epoch_score / (double)trainer->epoch_steps, score),
+                      atr_duration_text(atr_seconds() - trainer->epoch_started, duration),
+                      left_text(trainer, left), times_text(&trainer->epoch_times, times, sizeof times));
 }
 
 void atr_train_show_eval(const atr_trainer *trainer, const atr_log_eval *record)

@@ -66,7 +66,8 @@ void atr_train_watch_step(atr_trainer *trainer, const atr_log_step *record)
         {"train/learning_rate", record->lr},
         {"train/gradient_norm", record->gradient_norm},
         {"speed/images_per_s", record->images_per_s},
-        {"speed/load_s", record->load_s},
+        {"speed/load_s", record->times.load},
+        {"speed/exposed_communication_s", record->times.exposed},
     };
 
     if (watch->events != NULL)

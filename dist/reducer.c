@@ -8,7 +8,7 @@
 
 const char *const atr_allreduce_names[] = {"auto", "flat", "hierarchical", NULL};
 const char *const atr_wire_names[] = {"f32", "bf16", NULL};
-const char *const atr_progress_names[] = {"poll", "thread", NULL};
+const char *const atr_reducer_progress_names[] = {"poll", "thread", NULL};
 
 /* Parameters begin at multiples of this many elements. */
 enum { LINE = ATR_ALIGN / sizeof(float) };

@@ -29,18 +29,18 @@ typedef enum atr_wire {
 } atr_wire;
 
 /* Open MPI moves nothing while no thread is in it. */
-typedef enum atr_progress {
+typedef enum atr_reducer_progress {
     ATR_PROGRESS_POLL, /* the computing thread looks after the sums after each step of the plan that finishes gradients */
     ATR_PROGRESS_THREAD /* a thread of its own does, and sleeps in between; MPI must allow it (MPI_THREAD_SERIALIZED) */
-} atr_progress;
+} atr_reducer_progress;
 
 /* Names as on the command line, NULL at the end. */
-extern const char *const atr_allreduce_names[], *const atr_wire_names[], *const atr_progress_names[];
+extern const char *const atr_allreduce_names[], *const atr_wire_names[], *const atr_reducer_progress_names[];
 
 typedef struct atr_reducer_options {
     atr_allreduce allreduce;
     atr_wire wire;
-    atr_progress progress;
+    atr_reducer_progress progress;
     double bucket_mb; /* MB (10^6 bytes) of f32; 0: nothing is sent before atr_reducer_wait() */
 } atr_reducer_options;
 

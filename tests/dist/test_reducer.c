@@ -130,7 +130,7 @@ static void must_be_sums(const float *values, const atr_params *params, int64_t 
         if (!(fabs((double)values[i] - sums[round][i]) <= tolerance * atr_comm_size(comm) * (double)scale(i)))
             fail_msg("%s, %s, %s, buckets of %g MB: element %lld is %.9g instead of %.9g",
                      atr_allreduce_names[options->allreduce], atr_wire_names[options->wire],
-                     atr_progress_names[options->progress], options->bucket_mb, (long long)i,
+                     atr_reducer_progress_names[options->progress], options->bucket_mb, (long long)i,
                      (double)values[i], sums[round][i]);
 }
 
@@ -171,8 +171,8 @@ static void sums_are_right_equal_on_all_ranks_and_repeatable(void **state)
         for (int w = 0; w < 2; w++)
             for (int p = 0; p < 2; p++)
                 for (int b = 0; b < 3; b++) {
-                    options =
-                        (atr_reducer_options){(atr_allreduce)a, (atr_wire)w, (atr_progress)p, buckets[b]};
+                    options = (atr_reducer_options){(atr_allreduce)a, (atr_wire)w, (atr_reducer_progress)p,
+                                                    buckets[b]};
                     check(&options);
                 }
 }

@@ -1,0 +1,26 @@
+# Training over ranks gives the same numbers however gradients are summed in f32, and the same ones again in bf16.
+. "$(dirname "$0")/train_common.sh"
+need_mpi
+
+train="$ATROUS train data.h5 $small --epochs 1"
+expect 0 ranks 2 $train -o plain --bucket-mb 0 --allreduce flat
+says out "gradients: flat over 1 node, f32, no overlap, polled" "; time: compute " " %, communication "
+expect 0 ranks 2 $train -o again
+says out "gradients: hierarchical over 1 node, f32, buckets of 4 MB, polled"
+expect 0 ranks 2 $train -o thread --bucket-mb 0.5 --allreduce flat --progress thread
+says out "buckets of 0.5 MB, moved by a thread"
+for run in plain again thread; do
+    losses $run >losses.$run
+    cmp -s losses.plain losses.$run || fail "losses of plain and $run differ"
+done
+[ "$(grep -c '"compute_s":[0-9.]*,"exposed_s":[0-9.]*,"update_s":' plain/log.jsonl)" -eq 4 ] || fail "phases are not logged"
+
+expect 0 ranks 2 $train -o half --wire bf16 --allreduce flat
+says out "gradients: flat over 1 node, bf16"
+expect 0 ranks 2 $train -o half2 --wire bf16 --allreduce flat
+same_run half half2
+losses half >losses.half
+! cmp -s losses.plain losses.half || fail "bf16 changes nothing: it is not used"
+
+expect 2 ranks 2 $train -o wrong --wire f16
+says err "f32, bf16"
