@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "apps/cli.h"
+#include "apps/network_fit.h"
 #include "apps/simulate_impl.h"
 #include "core/text.h"
 
@@ -62,6 +63,13 @@ static const atr_option rows[] = {
      .most = 1e6,
      .argument = "GBIT",
      .help = "of a node's link in each direction, per second; 0: infinite"},
+    {.name = "network",
+     .kind = ATR_OPTION_STRING,
+     .offset = offsetof(atr_simulate_options, network),
+     .argument = "FILE",
+     .help = "latency and bandwidth as `atrous bench comm --json` measured them between two nodes, in place "
+             "of the "
+             "two above"},
     {.name = "sum-gbyte",
      .kind = ATR_OPTION_REAL,
      .offset = offsetof(atr_simulate_options, sum_gbyte),
@@ -210,11 +218,30 @@ done:
     return status;
 }
 
-static atr_status run(const char *path, const atr_simulate_options *o)
+/* In the units of the options, so that output tells what was fitted. */
+static atr_status measured_network(const atr_options *parsed, atr_simulate_options *o)
+{
+    double latency = 0, bandwidth = 0;
+    atr_status status = ATR_OK;
+
+    if (o->network == NULL)
+        return ATR_OK;
+    if (atr_options_given(parsed, "latency-us") || atr_options_given(parsed, "bandwidth-gbit"))
+        return atr_fail(ATR_ERR_USAGE, "--network goes without --latency-us and --bandwidth-gbit");
+    ATR_TRY(atr_network_fit(o->network, &latency, &bandwidth));
+    o->latency_us = 1e6 * latency;
+    o->bandwidth_gbit = 8e-9 * bandwidth;
+
+done:
+    return status;
+}
+
+static atr_status run(const atr_options *parsed, const char *path, atr_simulate_options *o)
 {
     atr_simulation s = {.options = o, .path = path};
     atr_status status = ATR_OK;
 
+    ATR_TRY(measured_network(parsed, o));
     ATR_TRY(atr_step_trace_read(path, &s.trace));
     speed_up(&s.trace, o->speed);
     s.cluster = cluster_of(o, &s.trace);
@@ -247,7 +274,7 @@ int atr_cmd_simulate(int argc, char **argv)
         goto done;
     atr_cli_log();
     ATR_TRY(atr_cli_positional(options, 1, 1));
-    ATR_TRY(run(atr_options_positional(options, 0), &chosen));
+    ATR_TRY(run(options, atr_options_positional(options, 0), &chosen));
 
 done:
     if (status != ATR_OK) {

@@ -16,7 +16,7 @@ typedef struct atr_simulate_options {
     int wire;      /* index: f32, bf16 */
     int figure;    /* an atr_trace_figure */
     bool json;
-    const char *plot;
+    const char *plot, *network;
 } atr_simulate_options;
 
 /* One row of a table. */

@@ -20,10 +20,10 @@ static void print_head(const atr_simulation *s)
     printf("  gradients      %.2f MB, buckets of %g MB, first and last of %g MB, %s on the wire\n",
            1e-6 * (double)(atr_step_trace_elements(t) * (int64_t)sizeof(float)), o->bucket_mb, o->edge_mb,
            wire_names[o->wire]);
-    printf(
-        "  network        a = %g us, B = %g Gbit/s in each direction, C = %g GB/s, M = %g GB/s, %lld ranks a "
-        "node\n",
-        o->latency_us, o->bandwidth_gbit, o->sum_gbyte, o->memory_gbyte, (long long)o->ranks);
+    printf("  network        a = %.4g us, B = %.4g Gbit/s in each direction, C = %g GB/s, M = %g GB/s, %lld "
+           "ranks a "
+           "node\n",
+           o->latency_us, o->bandwidth_gbit, o->sum_gbyte, o->memory_gbyte, (long long)o->ranks);
 }
 
 static void print_text(const atr_simulation *s)
@@ -121,7 +121,7 @@ atr_status atr_simulate_plot(const atr_simulation *simulation, const char *path)
     ATR_TRY(ATR_NEW((1 + 2 * reductions) * o->nodes.count, &values));
     ATR_TRY(ATR_NEW(2 * reductions, &curves));
     make_curves(simulation, names, values, curves);
-    snprintf(title, sizeof title, "%g Gbit/s, %g us, nodes %g times as fast, %s on the wire",
+    snprintf(title, sizeof title, "%.4g Gbit/s, %.4g us, nodes %g times as fast, %s on the wire",
              o->bandwidth_gbit, o->latency_us, o->speed, wire_names[o->wire]);
     const atr_plot plot = {.title = title,
                            .x_label = "nodes",
