@@ -141,6 +141,7 @@ static atr_status slowest_figures(atr_comm *comm, atr_step_trace *trace)
 
     for (int p = 0; p < 3; p++)
         ATR_TRY(take_slowest(comm, phases[p], ATR_TRACE_FIGURES));
+    ATR_TRY(take_slowest(comm, &trace->spread, 1));
     ATR_TRY(atr_comm_agree(comm, ATR_NEW(ATR_TRACE_FIGURES * trace->slice_count, &values)));
     for (int64_t i = 0; i < trace->slice_count; i++)
         for (int f = 0; f < ATR_TRACE_FIGURES; f++)

@@ -7,6 +7,7 @@
 #include "apps/network_fit.h"
 #include "apps/simulate_impl.h"
 #include "core/text.h"
+#include "dist/reducer.h"
 
 static const char *const wires[] = {"f32", "bf16", NULL};
 static const char *const figures[] = {"min", "median", NULL};
@@ -41,11 +42,12 @@ static const atr_option rows[] = {
     {.name = "spread",
      .kind = ATR_OPTION_REAL,
      .offset = offsetof(atr_simulate_options, spread),
-     .value = "0",
      .least = 0,
      .most = 100,
      .argument = "PERCENT",
-     .help = "standard deviation of a rank's step time: all wait for the slowest"},
+     .help =
+         "standard deviation of a rank's step time: all wait for the slowest; not given: that of the trace "
+         "(with --figure min: none)"},
     {.name = "latency-us",
      .kind = ATR_OPTION_REAL,
      .offset = offsetof(atr_simulate_options, latency_us),
@@ -70,14 +72,14 @@ static const atr_option rows[] = {
      .help = "latency and bandwidth as `atrous bench comm --json` measured them between two nodes, in place "
              "of the "
              "two above"},
-    {.name = "sum-gbyte",
+    {.name = "host-gbyte",
      .kind = ATR_OPTION_REAL,
-     .offset = offsetof(atr_simulate_options, sum_gbyte),
+     .offset = offsetof(atr_simulate_options, host_gbyte),
      .value = "5",
      .least = 0,
      .most = 1e6,
      .argument = "GBYTE",
-     .help = "that a rank adds to its own per second; 0: infinite"},
+     .help = "that a rank's thread takes in and adds up per second; 0: infinite"},
     {.name = "memory-gbyte",
      .kind = ATR_OPTION_REAL,
      .offset = offsetof(atr_simulate_options, memory_gbyte),
@@ -115,6 +117,14 @@ static const atr_option rows[] = {
      .value = "f32",
      .choices = wires,
      .help = "type of a gradient on the wire"},
+    {.name = "progress",
+     .kind = ATR_OPTION_CHOICE,
+     .offset = offsetof(atr_simulate_options, progress),
+     .value = "poll",
+     .choices = atr_reducer_progress_names,
+     .help =
+         "who looks after the sums: the computing thread, which loses that time, or one with a core of its "
+         "own"},
     {.name = "figure",
      .kind = ATR_OPTION_CHOICE,
      .offset = offsetof(atr_simulate_options, figure),
@@ -163,17 +173,20 @@ static double rate_of(double number, double unit)
     return number > 0 ? number * unit : INFINITY;
 }
 
+static double step_seconds(const atr_step_trace *trace, int figure)
+{
+    return trace->forward[figure] + trace->backward[figure] + trace->update[figure];
+}
+
 static atr_cluster cluster_of(const atr_simulate_options *o, const atr_step_trace *trace)
 {
-    const double step = trace->forward[o->figure] + trace->backward[o->figure] + trace->update[o->figure];
-
     return (atr_cluster){.nodes = 1,
                          .ranks = o->ranks,
                          .latency = 1e-6 * o->latency_us,
                          .bandwidth = rate_of(o->bandwidth_gbit, 1e9 / 8),
-                         .sum_rate = rate_of(o->sum_gbyte, 1e9),
+                         .host_rate = rate_of(o->host_gbyte, 1e9),
                          .memory_rate = rate_of(o->memory_gbyte, 1e9),
-                         .spread = 0.01 * o->spread * step};
+                         .spread = 0.01 * o->spread * step_seconds(trace, o->figure)};
 }
 
 static void simulate_row(const atr_simulation *s, atr_simulated *row)
@@ -182,7 +195,8 @@ static void simulate_row(const atr_simulation *s, atr_simulated *row)
     atr_reduction_plan plan = {.reduction = row->reduction,
                                .bucket = (int64_t)(1e6 * o->bucket_mb / sizeof(float)),
                                .edge = (int64_t)(1e6 * o->edge_mb / sizeof(float)),
-                               .wire_bytes = o->wire == 0 ? 4 : 2};
+                               .wire_bytes = o->wire == 0 ? 4 : 2,
+                               .thread = o->progress == ATR_PROGRESS_THREAD};
     atr_cluster many = s->cluster;
 
     many.nodes = row->nodes;
@@ -243,6 +257,8 @@ static atr_status run(const atr_options *parsed, const char *path, atr_simulate_
 
     ATR_TRY(measured_network(parsed, o));
     ATR_TRY(atr_step_trace_read(path, &s.trace));
+    if (!atr_options_given(parsed, "spread") && o->figure == ATR_TRACE_MEDIAN)
+        o->spread = fmin(100, 100 * s.trace.spread / step_seconds(&s.trace, ATR_TRACE_MEDIAN));
     speed_up(&s.trace, o->speed);
     s.cluster = cluster_of(o, &s.trace);
     ATR_TRY(simulate(&s));

@@ -23,9 +23,11 @@ const char *atr_reduction_formula(atr_reduction reduction)
 
 /* A round in which each node's link carries `wire` bytes each way, the ranks of a node hand each other `local` ones, and a rank
  * adds `added` to its own. */
-static double round_seconds(const atr_cluster *c, double wire, double local, double added)
+static void add_round(atr_sum_cost *cost, const atr_cluster *c, double count, double wire, double local,
+                      double added)
 {
-    return c->latency + wire / c->bandwidth + local / c->memory_rate + added / c->sum_rate;
+    cost->wire += count * (c->latency + wire / c->bandwidth);
+    cost->host += count * (local / c->memory_rate + added / c->host_rate);
 }
 
 static double lg_floor(double p)
@@ -39,108 +41,123 @@ static double lg_ceil(double p)
 }
 
 /* Ranks lie node by node, so of a ring each node has one neighbour on either side, whatever its number of ranks. */
-static double ring(const atr_cluster *c, double n)
+static void ring(const atr_cluster *c, double n, atr_sum_cost *cost)
 {
     const double p = (double)(c->nodes * c->ranks), part = n / p;
-    const double wire = c->nodes > 1 ? part : 0;
-    const double local = c->ranks > 1 ? (double)c->ranks * part : 0;
+    const double wire = c->nodes > 1 ? part : 0, local = c->ranks > 1 ? (double)c->ranks * part : 0;
 
-    return (p - 1) * (round_seconds(c, wire, local, part) + round_seconds(c, wire, local, 0));
+    add_round(cost, c, p - 1, wire, local, part);
+    add_round(cost, c, p - 1, wire, local, 0);
 }
 
 /* The tree's first rounds stay inside of the nodes, its others are between one rank of each. */
-static double tree(const atr_cluster *c, double n)
+static void tree(const atr_cluster *c, double n, atr_sum_cost *cost)
 {
     const double outside = lg_ceil((double)c->nodes), inside = lg_ceil((double)c->ranks);
     const double local = inside > 0 ? (double)(c->ranks - 1) * n / inside : 0;
 
-    return outside * (round_seconds(c, n, 0, n) + round_seconds(c, n, 0, 0)) +
-           inside * (round_seconds(c, 0, local, n) + round_seconds(c, 0, local, 0));
+    add_round(cost, c, outside, n, 0, n);
+    add_round(cost, c, outside, n, 0, 0);
+    add_round(cost, c, inside, 0, local, n);
+    add_round(cost, c, inside, 0, local, 0);
 }
 
 /* A round of ranks that lie `distance` apart, all of which exchange n bytes with another: those of one node share its link. */
-static double exchange(const atr_cluster *c, double distance, double n, double added)
+static void exchange(atr_sum_cost *cost, const atr_cluster *c, double distance, double n, double added)
 {
     const double all = (double)c->ranks * n;
 
-    return distance < (double)c->ranks ? round_seconds(c, 0, all, added) : round_seconds(c, all, 0, added);
+    if (distance < (double)c->ranks)
+        add_round(cost, c, 1, 0, all, added);
+    else
+        add_round(cost, c, 1, all, 0, added);
 }
 
-static double doubling(const atr_cluster *c, double n)
+static void doubling(const atr_cluster *c, double n, atr_sum_cost *cost)
 {
     const double p = (double)(c->nodes * c->ranks), q = exp2(lg_floor(p));
-    double seconds = 0;
 
-    if (q < p)
-        seconds += exchange(c, 1, n, n) + exchange(c, 1, n, 0);
+    if (q < p) {
+        exchange(cost, c, 1, n, n);
+        exchange(cost, c, 1, n, 0);
+    }
     for (double distance = 1; distance < q; distance *= 2)
-        seconds += exchange(c, distance, n, n);
-    return seconds;
+        exchange(cost, c, distance, n, n);
 }
 
 /* p - q ranks first halve their part with a neighbour, who then acts for both, and at the end get the result from it. */
-static double halving(const atr_cluster *c, double n)
+static void halving(const atr_cluster *c, double n, atr_sum_cost *cost)
 {
     const double p = (double)(c->nodes * c->ranks), q = exp2(lg_floor(p));
-    double seconds = 0, part = n / 2;
+    double part = n / 2;
 
-    if (q < p)
-        seconds += exchange(c, 1, n / 2, n / 2) + exchange(c, 1, n / 2, 0) + exchange(c, 1, n, 0);
-    for (double distance = q / 2; distance >= 1; distance /= 2, part /= 2)
-        seconds += exchange(c, distance, part, part) + exchange(c, distance, part, 0);
-    return seconds;
+    if (q < p) {
+        exchange(cost, c, 1, n / 2, n / 2);
+        exchange(cost, c, 1, n / 2, 0);
+        exchange(cost, c, 1, n, 0);
+    }
+    for (double distance = q / 2; distance >= 1; distance /= 2, part /= 2) {
+        exchange(cost, c, distance, part, part);
+        exchange(cost, c, distance, part, 0);
+    }
 }
 
 /* All-to-all, then all-gather, of pieces of n/p. A rank sends of them inside of its node. */
-static double pairwise(const atr_cluster *c, double n)
+static void pairwise(const atr_cluster *c, double n, atr_sum_cost *cost)
 {
     const double p = (double)(c->nodes * c->ranks), r = (double)c->ranks, part = n / p;
     const double local = (r - 1) * r * part, wire = (p - r) * r * part;
 
-    return 2 * ((p - 1) * c->latency + wire / c->bandwidth + local / c->memory_rate) +
-           (p - 1) * part / c->sum_rate;
+    for (int half = 0; half < 2; half++) {
+        cost->wire += (p - 1) * c->latency + wire / c->bandwidth;
+        cost->host += local / c->memory_rate;
+    }
+    cost->host += (p - 1) * part / c->host_rate;
 }
 
 /* `n` and `full`: bytes on the wire and in memory. */
-static double flat(const atr_cluster *c, double n, double full)
+static void flat(const atr_cluster *c, double n, double full, atr_sum_cost *cost)
 {
-    return n < full ? pairwise(c, n) : halving(c, n);
+    if (n < full)
+        pairwise(c, n, cost);
+    else
+        halving(c, n, cost);
 }
 
 /* dist/reducer_node.c: each rank copies its values to memory that all see, adds up its share of them, and copies the sum back. */
-static double hierarchical(const atr_cluster *c, double n, double full)
+static void hierarchical(const atr_cluster *c, double n, double full, atr_sum_cost *cost)
 {
     const double r = (double)c->ranks;
     atr_cluster leaders = *c;
 
     leaders.ranks = 1;
-    const double inside = r > 1 ? 3 * r * full / c->memory_rate + (r - 1) / r * full / c->sum_rate : 0;
-    return inside + (c->nodes > 1 ? flat(&leaders, n, full) : 0);
+    if (c->ranks > 1)
+        cost->host += 3 * r * full / c->memory_rate + (r - 1) / r * full / c->host_rate;
+    if (c->nodes > 1)
+        flat(&leaders, n, full, cost);
 }
 
-double atr_reduction_seconds(atr_reduction reduction, const atr_cluster *cluster, double count,
-                             int wire_bytes)
+atr_sum_cost atr_reduction_cost(atr_reduction reduction, const atr_cluster *cluster, double count,
+                                int wire_bytes)
 {
     const double full = count * (double)sizeof(float), n = count * wire_bytes;
+    static void (*const plain[ATR_REDUCTIONS])(const atr_cluster *, double,
+                                               atr_sum_cost *) = {[ATR_REDUCTION_RING] = ring,
+                                                                  [ATR_REDUCTION_TREE] = tree,
+                                                                  [ATR_REDUCTION_DOUBLING] = doubling,
+                                                                  [ATR_REDUCTION_HALVING] = halving,
+                                                                  [ATR_REDUCTION_PAIRWISE] = pairwise};
+    atr_sum_cost cost = {0};
 
     if (cluster->nodes * cluster->ranks <= 1)
-        return 0;
-    switch (reduction) {
-    case ATR_REDUCTION_RING:
-        return ring(cluster, n);
-    case ATR_REDUCTION_TREE:
-        return tree(cluster, n);
-    case ATR_REDUCTION_DOUBLING:
-        return doubling(cluster, n);
-    case ATR_REDUCTION_HALVING:
-        return halving(cluster, n);
-    case ATR_REDUCTION_PAIRWISE:
-        return pairwise(cluster, n);
-    case ATR_REDUCTION_HIERARCHICAL:
-        return hierarchical(cluster, n, full);
-    default:
-        return flat(cluster, n, full);
-    }
+        return cost;
+    if (plain[reduction] != NULL)
+        plain[reduction](cluster, n, &cost);
+    else if (reduction == ATR_REDUCTION_HIERARCHICAL)
+        hierarchical(cluster, n, full, &cost);
+    else
+        flat(cluster, n, full, &cost);
+    return cost;
 }
 
 /* Inverse of the normal distribution function, by bisection: enough for a table. */
@@ -171,9 +188,11 @@ static double small_seconds(const atr_cluster *cluster, const double *bytes, int
 
     for (int i = 0; i < count; i++) {
         double least = INFINITY;
-        for (size_t k = 0; k < sizeof ways / sizeof ways[0]; k++)
-            least =
-                fmin(least, atr_reduction_seconds(ways[k], cluster, bytes[i] / sizeof(float), sizeof(float)));
+        for (size_t k = 0; k < sizeof ways / sizeof ways[0]; k++) {
+            const atr_sum_cost cost =
+                atr_reduction_cost(ways[k], cluster, bytes[i] / (double)sizeof(float), sizeof(float));
+            least = fmin(least, cost.wire + cost.host);
+        }
         seconds += least;
     }
     return seconds;
@@ -199,22 +218,27 @@ typedef struct line {
     const atr_reduction_plan *plan;
     int64_t slice; /* behind which nothing is asked for any more */
     double end;    /* s from the start of backward, of the last sum */
+    double delay;  /* s by which backward is late because its thread looked after sums */
     atr_forecast *out;
 } line;
 
 /* The bucket [from, to) of the flat block. It waits for the slice that its last value is in. */
 static void add_bucket(line *l, int64_t from, int64_t to)
 {
-    const double seconds =
-        atr_reduction_seconds(l->plan->reduction, l->cluster, (double)(to - from), l->plan->wire_bytes);
+    const atr_reduction_plan *const plan = l->plan;
+    const double backward = l->trace->backward[l->figure];
+    const atr_sum_cost cost =
+        atr_reduction_cost(plan->reduction, l->cluster, (double)(to - from), plan->wire_bytes);
 
     while (l->slice + 1 < l->trace->slice_count &&
            l->trace->slices[l->slice].offset + l->trace->slices[l->slice].count < to)
         l->slice++;
-    const double ready =
-        l->plan->overlap ? l->trace->slices[l->slice].at[l->figure] : l->trace->backward[l->figure];
-    l->end = fmax(ready, l->end) + seconds;
-    l->out->sums += seconds;
+    const double ready = plan->overlap ? l->trace->slices[l->slice].at[l->figure] : backward;
+    const double start = fmax(ready + l->delay, l->end);
+    l->end = start + cost.wire + cost.host;
+    if (plan->overlap && !plan->thread && start < backward + l->delay)
+        l->delay += cost.host;
+    l->out->sums += cost.wire + cost.host;
     l->out->buckets++;
 }
 
@@ -256,7 +280,7 @@ void atr_forecast_step(const atr_step_trace *trace, atr_trace_figure figure, con
     out->waiting = cluster->spread * atr_normal_largest((double)(cluster->nodes * cluster->ranks));
     line sums = {.trace = trace, .figure = figure, .cluster = cluster, .plan = plan, .out = out};
     reduce_buckets(&sums);
-    out->exposed = fmax(sums.end, backward) - backward +
+    out->exposed = fmax(sums.end, backward + sums.delay) - backward +
                    small_seconds(cluster, trace->before, trace->before_count) +
                    small_seconds(cluster, trace->after, trace->after_count);
     out->step = out->compute + out->waiting + out->exposed;

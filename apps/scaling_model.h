@@ -10,10 +10,11 @@
  * gradients takes on a given network. No clock and no message: pure arithmetic, for `atrous simulate`.
  *
  * A message of n bytes between two nodes takes a + n/B (Hockney 1994: latency a, bandwidth B of a node's one link, the same in both
- * directions at once), and adding n received bytes n/C. Sums over p ranks are made of rounds in which each node sends and
- * receives; the formulas are those of Thakur, Rabenseifner and Gropp, "Optimization of Collective Communication Operations in MPICH",
- * IJHPCA 19 (2005), and Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms", JPDC 69 (2009) for the ring.
- * No congestion inside of the network: it is taken for one without blocking. */
+ * directions at once), and what a rank's thread does to add n received bytes to its own, with all copies on the way, n/C (the overhead
+ * of Culler et al., "LogP", 1993, by the byte). Sums over p ranks are made of rounds in which each node sends and receives; the
+ * formulas are those of Thakur, Rabenseifner and Gropp, "Optimization of Collective Communication Operations in MPICH", IJHPCA 19
+ * (2005), and Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms", JPDC 69 (2009) for the ring. No congestion inside of the
+ * network: it is taken for one without blocking. */
 
 typedef enum atr_reduction {
     ATR_REDUCTION_FLAT, /* all ranks at once, as dist/reducer.h does it: HALVING, with bf16 on the wire PAIRWISE */
@@ -35,15 +36,20 @@ typedef struct atr_cluster {
     int64_t nodes, ranks; /* ranks: on each node */
     double latency;       /* a, s */
     double bandwidth;     /* B, bytes/s; INFINITY: no time */
-    double sum_rate;      /* C, bytes/s that one rank adds to its own; INFINITY: no time */
-    double memory_rate;   /* M, bytes/s that the ranks of one node together copy; INFINITY: no time */
+    double host_rate;   /* C, bytes/s that a rank's thread takes in and adds to its own; INFINITY: no time */
+    double memory_rate; /* M, bytes/s that the ranks of one node together copy; INFINITY: no time */
     double spread; /* s, standard deviation of a rank's time for a step: all wait for the slowest of them */
 } atr_cluster;
 
-/* Seconds for the sum of `count` f32 values over all ranks of the cluster, `wire_bytes` (4, or 2 for bf16) each on the wire; 0 for one
- * rank. */
-double atr_reduction_seconds(atr_reduction reduction, const atr_cluster *cluster, double count,
-                             int wire_bytes);
+/* Where the time of a sum goes, in s. */
+typedef struct atr_sum_cost {
+    double wire; /* on the links: a thread may compute meanwhile */
+    double host; /* of the thread that looks after it: adding and copying */
+} atr_sum_cost;
+
+/* The sum of `count` f32 values over all ranks of the cluster, `wire_bytes` (4, or 2 for bf16) each on the wire; 0 for one rank. */
+atr_sum_cost atr_reduction_cost(atr_reduction reduction, const atr_cluster *cluster, double count,
+                                int wire_bytes);
 
 /* Expected largest of `count` independent standard normal values, by Blom's approximation (1958): 0 for one. */
 double atr_normal_largest(double count);
@@ -55,6 +61,8 @@ typedef struct atr_reduction_plan {
         edge;       /* values in a bucket; in the first and the last one, where that is less. 0: all in one */
     int wire_bytes; /* of one value on the wire: 4, or 2 for bf16 */
     bool overlap;   /* buckets start while backward goes on; else all after it */
+    bool
+        thread; /* a thread with a core of its own looks after them; else the computing one does, and host time is added to backward */
 } atr_reduction_plan;
 
 typedef struct atr_forecast {
@@ -62,7 +70,8 @@ typedef struct atr_forecast {
     double compute; /* s of it that one rank alone takes */
     double waiting; /* s of it for slower ranks: `spread` */
     double sums;    /* s that the sums of gradients take, hidden or not */
-    double exposed; /* s of the step for communication: what is not hidden, and the small collective calls */
+    double
+        exposed; /* s of the step for communication: what is not hidden, host time, the small collective calls */
     int64_t buckets;
 } atr_forecast;
 

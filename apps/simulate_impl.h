@@ -9,11 +9,12 @@
 typedef struct atr_simulate_options {
     atr_list nodes, reductions;
     int64_t ranks;
-    double latency_us, bandwidth_gbit, sum_gbyte, memory_gbyte; /* rates: 0 is infinite */
+    double latency_us, bandwidth_gbit, host_gbyte, memory_gbyte; /* rates: 0 is infinite */
     double bucket_mb, edge_mb;
     double speed;  /* nodes compute so many times as fast as the traced one */
     double spread; /* percent of a step */
     int wire;      /* index: f32, bf16 */
+    int progress;  /* an atr_reducer_progress */
     int figure;    /* an atr_trace_figure */
     bool json;
     const char *plot, *network;

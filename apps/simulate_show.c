@@ -17,13 +17,12 @@ static void print_head(const atr_simulation *s)
     printf(
         "  step           forward %.1f ms, backward %.1f ms, update %.1f ms (%g times as fast as traced)\n",
         1e3 * t->forward[f], 1e3 * t->backward[f], 1e3 * t->update[f], o->speed);
-    printf("  gradients      %.2f MB, buckets of %g MB, first and last of %g MB, %s on the wire\n",
+    printf("  gradients      %.2f MB, buckets of %g MB, first and last of %g MB, %s on the wire, %s\n",
            1e-6 * (double)(atr_step_trace_elements(t) * (int64_t)sizeof(float)), o->bucket_mb, o->edge_mb,
-           wire_names[o->wire]);
-    printf("  network        a = %.4g us, B = %.4g Gbit/s in each direction, C = %g GB/s, M = %g GB/s, %lld "
-           "ranks a "
-           "node\n",
-           o->latency_us, o->bandwidth_gbit, o->sum_gbyte, o->memory_gbyte, (long long)o->ranks);
+           wire_names[o->wire], o->progress == 0 ? "polled" : "moved by a thread");
+    printf("  network        a = %.4g us, B = %.4g Gbit/s in each direction, C = %g GB/s, M = %g GB/s, "
+           "%lld ranks a node, spread %.2g %%\n",
+           o->latency_us, o->bandwidth_gbit, o->host_gbyte, o->memory_gbyte, (long long)o->ranks, o->spread);
 }
 
 static void print_text(const atr_simulation *s)
@@ -64,10 +63,10 @@ static void print_json(const atr_simulation *s)
         for (int overlap = 0; overlap < 2; overlap++)
             json_array_append_new(results, row_json(&s->rows[i], overlap));
     json_t *const out = json_pack(
-        "{s:s, s:s, s:s, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:o}", "trace", s->path, "work",
-        s->trace.work, "figure", o->figure == ATR_TRACE_MIN ? "min" : "median", "speed", o->speed,
+        "{s:s, s:s, s:s, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:s, s:o}", "trace", s->path,
+        "work", s->trace.work, "figure", o->figure == ATR_TRACE_MIN ? "min" : "median", "speed", o->speed,
         "spread_percent", o->spread, "ranks_per_node", (json_int_t)o->ranks, "latency_us", o->latency_us,
-        "bandwidth_gbit", o->bandwidth_gbit, "sum_gbyte", o->sum_gbyte, "memory_gbyte", o->memory_gbyte,
+        "bandwidth_gbit", o->bandwidth_gbit, "host_gbyte", o->host_gbyte, "memory_gbyte", o->memory_gbyte,
         "bucket_mb", o->bucket_mb, "edge_mb", o->edge_mb, "wire", wire_names[o->wire], "results", results);
     json_dumpf(out, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(7));
     putchar('\n');

@@ -1,3 +1,5 @@
+#include <math.h>
+
 #include "apps/step_trace.h"
 #include "core/timer.h"
 
@@ -114,6 +116,17 @@ static void take_figures(const double *values, int64_t stride, int64_t count, do
     out[ATR_TRACE_MEDIAN] = samples.median;
 }
 
+/* Of the sums of the phases, by medians: a few steps that something else on the machine disturbed do not count. */
+static double spread_of(const atr_step_recorder *r, double *scratch)
+{
+    for (int64_t i = 0; i < r->steps; i++)
+        scratch[i] = r->phases[i] + r->phases[r->most + i] + r->phases[2 * r->most + i];
+    const double median = atr_samples_of(scratch, r->steps).median;
+    for (int64_t i = 0; i < r->steps; i++)
+        scratch[i] = fabs(scratch[i] - median);
+    return 1.4826 * atr_samples_of(scratch, r->steps).median;
+}
+
 atr_status atr_step_recorder_figures(const atr_step_recorder *recorder, atr_step_trace *trace)
 {
     const atr_step_recorder *const r = recorder;
@@ -126,6 +139,7 @@ atr_status atr_step_recorder_figures(const atr_step_recorder *recorder, atr_step
     ATR_TRY(ATR_NEW(r->steps, &scratch));
     ATR_TRY(ATR_NEW(r->slice_count, &trace->slices));
     trace->steps = r->steps;
+    trace->spread = spread_of(r, scratch);
     trace->slice_count = r->slice_count;
     for (int p = 0; p < PHASES; p++)
         take_figures(r->phases + p * r->most, 1, r->steps, scratch, phases[p]);

@@ -55,12 +55,13 @@ static json_t *trace_json(const atr_step_trace *t)
         json_object_set_new(slice, "count", json_integer(t->slices[i].count));
         json_array_append_new(slices, slice);
     }
-    return json_pack("{s:s, s:i, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
+    return json_pack("{s:s, s:i, s:s, s:I, s:I, s:I, s:f, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
                      "atrous step trace", "version", 1, "work", t->work, "batch", (json_int_t)t->batch,
                      "steps", (json_int_t)t->steps, "elements", (json_int_t)atr_step_trace_elements(t),
-                     "forward", figures_json(t->forward), "backward", figures_json(t->backward), "update",
-                     figures_json(t->update), "collectives_before", bytes_json(t->before, t->before_count),
-                     "collectives_after", bytes_json(t->after, t->after_count), "ready", slices);
+                     "spread_ms", 1e3 * t->spread, "forward", figures_json(t->forward), "backward",
+                     figures_json(t->backward), "update", figures_json(t->update), "collectives_before",
+                     bytes_json(t->before, t->before_count), "collectives_after",
+                     bytes_json(t->after, t->after_count), "ready", slices);
 }
 
 atr_status atr_step_trace_write(const atr_step_trace *trace, const char *path)
@@ -131,7 +132,8 @@ static bool read_slice(const json_t *object, const atr_step_trace *trace, int64_
 /* The name of the member that is missing or makes no sense; NULL: all is well. A failed allocation is in `status`. */
 static const char *read_members(const json_t *root, atr_step_trace *out, atr_status *status)
 {
-    const json_t *const ready = json_object_get(root, "ready");
+    const json_t *const ready = json_object_get(root, "ready"), *const spread =
+                                                                    json_object_get(root, "spread_ms");
     const char *const work = json_string_value(json_object_get(root, "work"));
 
     if (work == NULL)
@@ -142,6 +144,9 @@ static const char *read_members(const json_t *root, atr_step_trace *out, atr_sta
         return "steps";
     out->batch = json_integer_value(json_object_get(root, "batch"));
     out->steps = json_integer_value(json_object_get(root, "steps"));
+    out->spread = 1e-3 * json_number_value(spread);
+    if (!json_is_number(spread) || !(out->spread >= 0))
+        return "spread_ms";
     if (!read_figures(json_object_get(root, "forward"), out->forward))
         return "forward";
     if (!read_figures(json_object_get(root, "backward"), out->backward))

@@ -23,6 +23,8 @@ typedef struct atr_step_trace {
     int64_t batch; /* pictures of one rank */
     int64_t steps; /* that were measured */
     double forward[ATR_TRACE_FIGURES], backward[ATR_TRACE_FIGURES], update[ATR_TRACE_FIGURES]; /* s */
+    double
+        spread; /* s, standard deviation of a step's time: 1.4826 times the median distance from the median */
     int64_t slice_count;
     atr_trace_slice *slices; /* [slice_count], front to back */
     /* The step's small collective calls in bytes: before forward, and behind the sums of gradients. */

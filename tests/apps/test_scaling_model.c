@@ -9,7 +9,14 @@
 
 /* a = 1 s, B = 2 bytes/s, C = 4 bytes/s, M = 8 bytes/s: numbers that can be followed in the head. */
 static const atr_cluster plain = {
-    .nodes = 4, .ranks = 1, .latency = 1, .bandwidth = 2, .sum_rate = 4, .memory_rate = 8};
+    .nodes = 4, .ranks = 1, .latency = 1, .bandwidth = 2, .host_rate = 4, .memory_rate = 8};
+
+static double total(atr_reduction reduction, const atr_cluster *cluster, double count, int wire_bytes)
+{
+    const atr_sum_cost cost = atr_reduction_cost(reduction, cluster, count, wire_bytes);
+
+    return cost.wire + cost.host;
+}
 
 static double seconds(atr_reduction reduction, int64_t nodes, int64_t ranks, double bytes)
 {
@@ -17,7 +24,7 @@ static double seconds(atr_reduction reduction, int64_t nodes, int64_t ranks, dou
 
     cluster.nodes = nodes;
     cluster.ranks = ranks;
-    return atr_reduction_seconds(reduction, &cluster, bytes / 4, 4);
+    return total(reduction, &cluster, bytes / 4, 4);
 }
 
 static void near(double value, double wanted)
@@ -51,12 +58,10 @@ static void flat_is_what_the_reducer_does(void **state)
 
     (void)state;
     for (cluster.nodes = 1; cluster.nodes < 9; cluster.nodes++) {
-        near(atr_reduction_seconds(ATR_REDUCTION_FLAT, &cluster, 4e5, 4),
-             atr_reduction_seconds(ATR_REDUCTION_HALVING, &cluster, 4e5, 4));
-        near(atr_reduction_seconds(ATR_REDUCTION_FLAT, &cluster, 4e5, 2),
-             atr_reduction_seconds(ATR_REDUCTION_PAIRWISE, &cluster, 4e5, 2));
-        near(atr_reduction_seconds(ATR_REDUCTION_PAIRWISE, &cluster, 4e5, 2),
-             atr_reduction_seconds(ATR_REDUCTION_RING, &cluster, 2e5, 4)); /* where a node has one rank */
+        near(total(ATR_REDUCTION_FLAT, &cluster, 4e5, 4), total(ATR_REDUCTION_HALVING, &cluster, 4e5, 4));
+        near(total(ATR_REDUCTION_FLAT, &cluster, 4e5, 2), total(ATR_REDUCTION_PAIRWISE, &cluster, 4e5, 2));
+        near(total(ATR_REDUCTION_PAIRWISE, &cluster, 4e5, 2),
+             total(ATR_REDUCTION_RING, &cluster, 2e5, 4)); /* where a node has one rank */
     }
 }
 
@@ -80,12 +85,12 @@ static void ranks_of_a_node_share_its_link_and_its_memory(void **state)
 static void one_rank_needs_no_network_and_a_perfect_one_takes_no_time(void **state)
 {
     const atr_cluster perfect = {
-        .nodes = 1000, .ranks = 3, .bandwidth = INFINITY, .sum_rate = INFINITY, .memory_rate = INFINITY};
+        .nodes = 1000, .ranks = 3, .bandwidth = INFINITY, .host_rate = INFINITY, .memory_rate = INFINITY};
 
     (void)state;
     for (int r = 0; r < ATR_REDUCTIONS; r++) {
         near(seconds((atr_reduction)r, 1, 1, 1e9), 0);
-        near(atr_reduction_seconds((atr_reduction)r, &perfect, 1e9, 2), 0);
+        near(total((atr_reduction)r, &perfect, 1e9, 2), 0);
     }
 }
 
@@ -116,7 +121,7 @@ static atr_forecast forecast(int64_t nodes, double rate, int64_t bucket, int64_t
                                  .ranks = 1,
                                  .latency = 0.25,
                                  .bandwidth = rate,
-                                 .sum_rate = INFINITY,
+                                 .host_rate = INFINITY,
                                  .memory_rate = INFINITY};
     const atr_reduction_plan plan = {.reduction = ATR_REDUCTION_RING,
                                      .bucket = bucket,
@@ -166,7 +171,7 @@ static void buckets_end_where_frozen_parameters_begin(void **state)
     atr_trace_slice apart[] = {{0, 1000, {1, 1}}, {1008, 992, {2, 2}}, {3000, 1000, {4, 4}}};
     atr_step_trace with = trace;
     const atr_cluster cluster = {
-        .nodes = 2, .ranks = 1, .bandwidth = 8000, .sum_rate = INFINITY, .memory_rate = INFINITY};
+        .nodes = 2, .ranks = 1, .bandwidth = 8000, .host_rate = INFINITY, .memory_rate = INFINITY};
     const atr_reduction_plan plan = {
         .reduction = ATR_REDUCTION_RING, .bucket = 4000, .wire_bytes = 4, .overlap = true};
     atr_forecast f;
@@ -198,6 +203,38 @@ static void overlap_is_never_worse_and_one_node_or_a_perfect_network_cost_nothin
             }
 }
 
+/* Two nodes, halving: 1000 values take 2 * 4000/2 / B = 1 s on the wire and 2000/C = 0.25 s of a thread. */
+static void host_time_delays_a_thread_that_polls(void **state)
+{
+    const atr_cluster cluster = {
+        .nodes = 2, .ranks = 1, .bandwidth = 4000, .host_rate = 8000, .memory_rate = INFINITY};
+    atr_reduction_plan plan = {
+        .reduction = ATR_REDUCTION_FLAT, .bucket = 1000, .wire_bytes = 4, .overlap = true};
+    atr_forecast f;
+
+    (void)state;
+    near(atr_reduction_cost(ATR_REDUCTION_FLAT, &cluster, 1000, 4).wire, 1);
+    near(atr_reduction_cost(ATR_REDUCTION_FLAT, &cluster, 1000, 4).host, 0.25);
+    /* Buckets at 1, 2.25, 3.5 and 4.75, each 1.25 s; backward ends at 4.75, the last sum at 6. */
+    atr_forecast_step(&trace, ATR_TRACE_MIN, &cluster, &plan, &f);
+    near(f.exposed, 2);
+    /* A thread of its own delays nobody, but sums follow each other: 1, 2.25, 3.5, 4.75 again. */
+    plan.thread = true;
+    atr_forecast_step(&trace, ATR_TRACE_MIN, &cluster, &plan, &f);
+    near(f.exposed, 2);
+    /* Where there is time between them it shows: the wire ten times as fast, 0.35 s for each. */
+    atr_cluster fast = cluster;
+    fast.bandwidth = 40000;
+    atr_forecast_step(&trace, ATR_TRACE_MIN, &fast, &plan, &f);
+    near(f.exposed, 0.35);
+    plan.thread = false;
+    atr_forecast_step(&trace, ATR_TRACE_MIN, &fast, &plan, &f);
+    near(f.exposed, 0.75 + 0.35);
+    plan.overlap = false;
+    atr_forecast_step(&trace, ATR_TRACE_MIN, &fast, &plan, &f);
+    near(f.exposed, 4 * 0.35);
+}
+
 static void small_calls_and_slow_ranks_add_to_the_step(void **state)
 {
     atr_step_trace with = trace;
@@ -205,7 +242,7 @@ static void small_calls_and_slow_ranks_add_to_the_step(void **state)
                                  .ranks = 1,
                                  .latency = 0.25,
                                  .bandwidth = INFINITY,
-                                 .sum_rate = INFINITY,
+                                 .host_rate = INFINITY,
                                  .memory_rate = INFINITY,
                                  .spread = 0.1};
     const atr_reduction_plan plan = {.reduction = ATR_REDUCTION_TREE, .wire_bytes = 4, .overlap = true};
@@ -231,6 +268,7 @@ int main(void)
         cmocka_unit_test(buckets_follow_each_other_on_one_link),
         cmocka_unit_test(buckets_end_where_frozen_parameters_begin),
         cmocka_unit_test(overlap_is_never_worse_and_one_node_or_a_perfect_network_cost_nothing),
+        cmocka_unit_test(host_time_delays_a_thread_that_polls),
         cmocka_unit_test(small_calls_and_slow_ranks_add_to_the_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

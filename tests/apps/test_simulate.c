@@ -43,10 +43,10 @@ static const char *file(const char *name)
     return path;
 }
 
-static json_t *run_json(const char *trace, const char *option)
+static json_t *run_json(const char *trace, const char *option, const char *other)
 {
-    command_result r =
-        command_run(atr_cmd_simulate, "simulate", trace, "--json", "--nodes", "1,2,16", option, NULL);
+    command_result r = command_run(atr_cmd_simulate, "simulate", trace, "--json", "--nodes", "1,2,16",
+                                   "--spread", "0", option, other, NULL);
     json_error_t error;
 
     if (r.exit_code != 0)
@@ -78,6 +78,7 @@ static void a_recorder_keeps_each_slices_figures(void **state)
     assert_int_equal(trace.steps, 3);
     assert_int_equal(atr_step_trace_elements(&trace), 2100);
     assert_true(trace.backward[ATR_TRACE_MIN] == 5 && trace.backward[ATR_TRACE_MEDIAN] == 6);
+    assert_true(fabs(trace.spread - 1.4826 * 0.5) < 1e-9); /* steps of 7, 7.5 and 8 s */
     assert_true(trace.update[ATR_TRACE_MIN] == 1 && trace.update[ATR_TRACE_MEDIAN] == 1.5);
     for (int i = 1; i < 300; i++)
         for (int f = 0; f < ATR_TRACE_FIGURES; f++)
@@ -99,7 +100,8 @@ static void a_trace_comes_back_as_it_was_written(void **state)
 {
     const char *path = file("t.json");
     atr_trace_slice slices[] = {{0, 7, {0.001, 0.002}}, {16, 9, {0.003, 0.004}}};
-    const atr_step_trace out = {.work = "a network",
+    const atr_step_trace out = {.spread = 0.125,
+                                .work = "a network",
                                 .batch = 4,
                                 .steps = 11,
                                 .forward = {0.5, 0.625},
@@ -117,6 +119,7 @@ static void a_trace_comes_back_as_it_was_written(void **state)
     must(atr_step_trace_write(&out, path));
     must(atr_step_trace_read(path, &in));
     assert_string_equal(in.work, out.work);
+    assert_true(in.spread == 0.125);
     assert_true(in.batch == 4 && in.steps == 11 && in.slice_count == 2);
     assert_true(in.before_count == 1 && in.before[0] == 192 && in.after_count == 2 && in.after[1] == 336);
     for (int f = 0; f < ATR_TRACE_FIGURES; f++) {
@@ -134,6 +137,7 @@ static void a_file_that_is_no_trace_says_what_is_wrong(void **state)
 {
     static const char good[] =
         "{\"kind\": \"atrous step trace\", \"version\": 1, \"work\": \"w\", \"batch\": 1, \"steps\": 1, "
+        "\"spread_ms\": 0.5, "
         "\"forward\": {\"min_ms\": 1, \"median_ms\": 1}, \"backward\": {\"min_ms\": 1, \"median_ms\": 2}, "
         "\"update\": {\"min_ms\": 1, \"median_ms\": 1}, \"collectives_before\": [8], \"collectives_after\": "
         "[], "
@@ -144,6 +148,7 @@ static void a_file_that_is_no_trace_says_what_is_wrong(void **state)
                  {"\"version\": 1", "\"version\": 2", "no step trace"},
                  {"\"work\"", "\"word\"", "'work'"},
                  {"\"batch\": 1", "\"batch\": -1", "'batch'"},
+                 {"\"spread_ms\": 0.5", "\"spread_ms\": -0.5", "'spread_ms'"},
                  {"\"forward\": {\"min_ms\": 1", "\"forward\": {\"min_ms\": -1", "'forward'"},
                  {"\"median_ms\": 2", "\"median_ms\": \"2\"", "'backward'"},
                  {"[8]", "[8,8,8,8,8,8,8,8,8]", "'collectives_before'"},
@@ -206,27 +211,35 @@ static void a_benchs_trace_makes_a_forecast(void **state)
     assert_int_equal(trace.before_count, 1);
     atr_step_trace_free(&trace);
 
-    json_t *const plain = run_json(path, NULL), *results = json_object_get(plain, "results");
+    json_t *const plain = run_json(path, NULL, NULL), *results = json_object_get(plain, "results");
     assert_int_equal(json_array_size(results), 4 * 3 * 2);
     assert_true(of(results, "ring", 1, 1, "efficiency") == 1 && of(results, "ring", 1, 1, "exposed_ms") == 0);
     assert_true(of(results, "ring", 1, 16, "step_ms") <= of(results, "ring", 0, 16, "step_ms"));
     assert_true(of(results, "ring", 0, 16, "exposed_ms") > of(results, "ring", 0, 16, "sums_ms"));
-    const char *const changes[] = {"--wire=bf16",   "--bandwidth-gbit=200", "--latency-us=0",
-                                   "--sum-gbyte=0", "--bucket-mb=0",        "--speed=2",
+    const char *const changes[] = {"--wire=bf16",    "--bandwidth-gbit=200", "--latency-us=0",
+                                   "--host-gbyte=0", "--bucket-mb=0",        "--speed=2",
                                    "--figure=min"};
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
-        json_t *const changed = run_json(path, changes[i]);
+        json_t *const changed = run_json(path, changes[i], NULL);
         assert_true(of(json_object_get(changed, "results"), "ring", 0, 16, "step_ms") <
                     of(results, "ring", 0, 16, "step_ms"));
         json_decref(changed);
     }
-    const char *const slower[] = {"--ranks-per-node=4", "--spread=5", "--memory-gbyte=0.001"};
-    for (size_t i = 0; i < 2; i++) {
-        json_t *const changed = run_json(path, slower[i]);
-        assert_true(of(json_object_get(changed, "results"), "ring", 0, 16, "step_ms") >
-                    of(results, "ring", 0, 16, "step_ms"));
-        json_decref(changed);
-    }
+    json_t *const wide = run_json(path, "--ranks-per-node=4", NULL),
+                  *of_wide = json_object_get(wide, "results");
+    json_t *const slow = run_json(path, "--ranks-per-node=4", "--memory-gbyte=0.1");
+    json_t *const uneven = run_json(path, "--spread=5", NULL), *const thread =
+                                                                   run_json(path, "--progress=thread", NULL);
+    assert_true(of(of_wide, "ring", 0, 16, "step_ms") > of(results, "ring", 0, 16, "step_ms"));
+    assert_true(of(of_wide, "hierarchical", 0, 16, "step_ms") <
+                of(json_object_get(slow, "results"), "hierarchical", 0, 16, "step_ms"));
+    assert_true(of(json_object_get(uneven, "results"), "ring", 0, 16, "waiting_ms") > 0);
+    assert_true(of(json_object_get(thread, "results"), "ring", 1, 16, "step_ms") <
+                of(results, "ring", 1, 16, "step_ms"));
+    json_decref(wide);
+    json_decref(slow);
+    json_decref(uneven);
+    json_decref(thread);
     json_decref(plain);
     if (system("gnuplot --version >/dev/null 2>&1") != 0)
         skip();
