@@ -20,6 +20,12 @@ typedef struct atr_bench_options {
 
 int64_t atr_bench_stride(const atr_bench_options *options);
 
+/* What a step's slices are told to, besides the reducer. */
+typedef struct atr_bench_watch {
+    atr_step_recorder *recorder; /* NULL: this step is not recorded */
+    double first, last;          /* s of this thread's processor time at the first slice and the last one */
+} atr_bench_watch;
+
 /* The steps of a training bench, of this rank with the others and by itself. */
 typedef struct atr_bench_train {
     atr_comm *alone;
@@ -29,8 +35,11 @@ typedef struct atr_bench_train {
     uint64_t *keys;   /* [batch] */
     int64_t *samples; /* [batch] */
     atr_parallel together, by_itself;
-    atr_step_recorder *recorder;              /* NULL: no trace is wanted */
+    atr_step_recorder *recorder; /* NULL: no trace is wanted */
+    atr_bench_watch watch;
     double *seconds, *seconds_alone, *phases; /* [repeats], [repeats], [ATR_PHASES, repeats] */
+    double *backward,
+        *backward_alone; /* [repeats] s of this thread's processor time, from first slice to last */
 } atr_bench_train;
 
 typedef struct atr_bench {
@@ -45,7 +54,9 @@ typedef struct atr_bench {
     double cold_start; /* s from the start of the process to the first result */
     atr_samples times; /* s; of training, the slowest rank's for each step */
     atr_bench_train train;
-    double alone_min, alone_median;   /* s, mean over the ranks, with --against-alone */
+    double alone_min, alone_median; /* s, mean over the ranks, with --against-alone */
+    double
+        host; /* s of processor time by which backward is longer where it looks after sums: mean over the ranks */
     double phase_medians[ATR_PHASES]; /* s, of this rank, of training */
 } atr_bench;
 

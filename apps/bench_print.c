@@ -43,6 +43,15 @@ static double profiled_runs(const atr_bench *b)
     return (double)b->options->repeats * (b->options->against_alone ? 2 : 1);
 }
 
+/* Bytes that each rank takes in and adds up in a second, by the time they take from backward: what `simulate` calls C; 0: none. */
+static double host_rate(const atr_bench *b)
+{
+    const double bytes = (double)atr_params_flat_count(b->session.params) * (double)sizeof(float);
+    const double ranks = rank_count(b);
+
+    return b->host > 0 ? 1e-9 * (ranks - 1) / ranks * bytes / b->host : 0;
+}
+
 static json_t *training_json(const atr_bench *b)
 {
     char text[ATR_REDUCER_TEXT_BYTES];
@@ -53,10 +62,12 @@ static json_t *training_json(const atr_bench *b)
     json_object_set_new(out, "phases_ms", phases);
     json_object_set_new(out, "reducer", json_string(atr_reducer_text(b->train.reducer, text)));
     if (b->options->against_alone)
-        json_object_update_missing_new(
-            out, json_pack("{s:f, s:f, s:f, s:f}", "alone_min_ms", 1e3 * b->alone_min, "alone_median_ms",
-                           1e3 * b->alone_median, "efficiency_min", b->alone_min / b->times.min,
-                           "efficiency_median", b->alone_median / b->times.median));
+        json_object_update_missing_new(out,
+                                       json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "alone_min_ms",
+                                                 1e3 * b->alone_min, "alone_median_ms", 1e3 * b->alone_median,
+                                                 "efficiency_min", b->alone_min / b->times.min,
+                                                 "efficiency_median", b->alone_median / b->times.median,
+                                                 "host_ms", 1e3 * b->host, "host_gbyte_per_s", host_rate(b)));
     return out;
 }
 
@@ -73,6 +84,9 @@ static void print_training(const atr_bench *b)
         printf("  alone          min %.1f ms, median %.1f ms: efficiency %.3f by minima, %.3f by medians\n",
                1e3 * b->alone_min, 1e3 * b->alone_median, b->alone_min / b->times.min,
                b->alone_median / b->times.median);
+    if (b->options->against_alone && rank_count(b) > 1)
+        printf("  looking after  %.1f ms of backward's processor time: %.2f GB/s\n", 1e3 * b->host,
+               host_rate(b));
 }
 
 static json_t *profile_json(const atr_bench *b)

@@ -1,4 +1,5 @@
 #include <math.h>
+#include <time.h>
 
 #include "apps/bench_impl.h"
 #include "core/cpu.h"
@@ -23,12 +24,33 @@ static atr_status create_parts(atr_bench *b)
     ATR_TRY(ATR_NEW(b->batch, &t->samples));
     ATR_TRY(ATR_NEW(repeats, &t->seconds));
     ATR_TRY(ATR_NEW(repeats, &t->seconds_alone));
+    ATR_TRY(ATR_NEW(repeats, &t->backward));
+    ATR_TRY(ATR_NEW(repeats, &t->backward_alone));
     ATR_TRY(ATR_NEW(ATR_PHASES * repeats, &t->phases));
     if (b->options->trace != NULL)
         ATR_TRY(atr_step_recorder_create(repeats, &t->recorder));
 
 done:
     return status;
+}
+
+static double thread_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* An atr_grad_ready_fn. */
+static atr_status watch_slice(void *user, int64_t offset, int64_t count)
+{
+    atr_bench_watch *const w = user;
+
+    w->last = thread_seconds();
+    if (w->first < 0)
+        w->first = w->last;
+    return w->recorder != NULL ? atr_step_recorder_ready(w->recorder, offset, count) : ATR_OK;
 }
 
 atr_status atr_bench_train_open(atr_bench *b)
@@ -46,7 +68,9 @@ atr_status atr_bench_train_open(atr_bench *b)
                                  .optim = t->optim,
                                  .reducer = t->reducer,
                                  .classes = b->options->classes,
-                                 .loss = t->loss};
+                                 .loss = t->loss,
+                                 .watch = watch_slice,
+                                 .watch_user = &t->watch};
     t->by_itself = t->together;
     t->by_itself.comm = t->alone;
     t->by_itself.reducer = t->alone_reducer;
@@ -70,24 +94,24 @@ atr_status atr_bench_train_step(atr_bench *b, bool alone, atr_parallel_result *o
     return atr_parallel_step(alone ? &t->by_itself : &t->together, &batch, ATR_OK, false, 0, 0.0, out);
 }
 
-/* One step, timed from a common start. A rank whose step alone fails tells the others. */
+/* One step, timed from a common start: `*seconds` of it, `*backward` of this thread's processor time. A rank whose step alone fails
+ * tells the others. */
 static atr_status timed_step(atr_bench *b, bool alone, bool record, atr_parallel_result *result,
-                             double *seconds)
+                             double *seconds, double *backward)
 {
-    atr_bench_train *const t = &b->train;
-    atr_parallel *const how = alone ? &t->by_itself : &t->together;
+    atr_bench_watch *const watch = &b->train.watch;
     atr_status status = ATR_OK;
 
-    how->watch = record ? atr_step_recorder_ready : NULL;
-    how->watch_user = t->recorder;
+    *watch = (atr_bench_watch){.recorder = record ? b->train.recorder : NULL, .first = -1};
     ATR_TRY(atr_comm_barrier(b->comm));
     if (record)
-        atr_step_recorder_begin(t->recorder);
+        atr_step_recorder_begin(watch->recorder);
     const double start = atr_seconds();
     status = atr_bench_train_step(b, alone, result);
     *seconds = atr_seconds() - start;
+    *backward = watch->last - watch->first;
     if (status == ATR_OK && record) /* what one rank does before backward and behind it */
-        status = atr_step_recorder_end(t->recorder,
+        status = atr_step_recorder_end(watch->recorder,
                                        result->seconds[ATR_PHASE_COUNT] + result->seconds[ATR_PHASE_FORWARD],
                                        result->seconds[ATR_PHASE_BACKWARD],
                                        result->seconds[ATR_PHASE_REDUCE] + result->seconds[ATR_PHASE_UPDATE]);
@@ -178,16 +202,22 @@ done:
     return status;
 }
 
-/* Least and median of this rank's steps alone, then their means over the ranks: what so many jobs side by side would do. */
+/* Least and median of this rank's steps alone, then their means over the ranks: what so many jobs side by side would do. Processor time
+ * does not count what others on the machine take from it. */
 static atr_status take_alone(atr_bench *b)
 {
-    const atr_samples own = atr_samples_of(b->train.seconds_alone, b->options->repeats);
-    double sums[2] = {own.min, own.median};
+    const int64_t repeats = b->options->repeats;
+    const atr_samples own = atr_samples_of(b->train.seconds_alone, repeats);
+    const double ranks = atr_comm_size(b->comm);
+    double sums[3] = {own.min, own.median,
+                      atr_samples_of(b->train.backward, repeats).median -
+                          atr_samples_of(b->train.backward_alone, repeats).median};
     atr_status status = ATR_OK;
 
-    ATR_TRY(atr_comm_sum_f64(b->comm, sums, 2));
-    b->alone_min = sums[0] / atr_comm_size(b->comm);
-    b->alone_median = sums[1] / atr_comm_size(b->comm);
+    ATR_TRY(atr_comm_sum_f64(b->comm, sums, 3));
+    b->alone_min = sums[0] / ranks;
+    b->alone_median = sums[1] / ranks;
+    b->host = fmax(sums[2] / ranks, 0);
 
 done:
     return status;
@@ -204,8 +234,8 @@ atr_status atr_bench_train_measure(atr_bench *b)
 
     for (int64_t i = 0; i < o->repeats; i++) {
         if (o->against_alone)
-            ATR_TRY(timed_step(b, true, record, &result, &t->seconds_alone[i]));
-        ATR_TRY(timed_step(b, false, record && !o->against_alone, &result, &t->seconds[i]));
+            ATR_TRY(timed_step(b, true, record, &result, &t->seconds_alone[i], &t->backward_alone[i]));
+        ATR_TRY(timed_step(b, false, record && !o->against_alone, &result, &t->seconds[i], &t->backward[i]));
         for (int p = 0; p < ATR_PHASES; p++)
             t->phases[p * o->repeats + i] = result.seconds[p];
     }
@@ -234,5 +264,7 @@ void atr_bench_train_close(atr_bench_train *t)
     atr_free(t->samples);
     atr_free(t->seconds);
     atr_free(t->seconds_alone);
+    atr_free(t->backward);
+    atr_free(t->backward_alone);
     atr_free(t->phases);
 }

@@ -67,7 +67,8 @@ static void print_json(const atr_simulation *s)
         "work", s->trace.work, "figure", o->figure == ATR_TRACE_MIN ? "min" : "median", "speed", o->speed,
         "spread_percent", o->spread, "ranks_per_node", (json_int_t)o->ranks, "latency_us", o->latency_us,
         "bandwidth_gbit", o->bandwidth_gbit, "host_gbyte", o->host_gbyte, "memory_gbyte", o->memory_gbyte,
-        "bucket_mb", o->bucket_mb, "edge_mb", o->edge_mb, "wire", wire_names[o->wire], "results", results);
+        "bucket_mb", o->bucket_mb, "edge_mb", o->edge_mb, "wire", wire_names[o->wire], "progress",
+        o->progress == 0 ? "poll" : "thread", "results", results);
     json_dumpf(out, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(7));
     putchar('\n');
     json_decref(out);
