@@ -1,58 +1,48 @@
 #include "apps/network_fit.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "io/image.h"
 
-/* Sums of w, w n, w n^2, w t and w n t, with w = 1/t^2. */
-typedef struct fit {
-    int count;
-    double w, wn, wnn, wt, wnt;
-} fit;
+typedef struct point {
+    double bytes, seconds;
+} point;
 
-static void add(fit *f, double n, double t)
+/* Row `index` of the sums; false where it is no exchange that was measured. */
+static bool read_point(const json_t *sums, size_t index, point *out)
 {
-    const double w = 1 / (t * t);
+    const json_t *const row = json_array_get(sums, index);
+    const char *const method = json_string_value(json_object_get(row, "method"));
 
-    f->count++;
-    f->w += w;
-    f->wn += w * n;
-    f->wnn += w * n * n;
-    f->wt += w * t;
-    f->wnt += w * n * t;
+    out->bytes = 1e6 * json_number_value(json_object_get(row, "mb"));
+    out->seconds = 1e-3 * json_number_value(json_object_get(row, "median_ms"));
+    return method != NULL && strcmp(method, "exchange") == 0 && out->bytes > 0 && out->seconds > 0;
 }
 
-/* A line that would cut the axis below zero goes through it. */
-static bool solve(const fit *f, double *latency, double *per_byte)
+static bool fit(const json_t *sums, double *latency, double *bandwidth)
 {
-    const double determinant = f->w * f->wnn - f->wn * f->wn;
+    enum { LARGE = 16 };
+    point p, least = {INFINITY, 0}, most = {0, 0};
 
-    if (f->count < 2 || determinant <= 0)
+    for (size_t i = 0; i < json_array_size(sums); i++)
+        if (read_point(sums, i, &p)) {
+            if (p.bytes < least.bytes)
+                least = p;
+            if (p.bytes > most.bytes)
+                most = p;
+        }
+    if (!(most.bytes > least.bytes))
         return false;
-    *latency = (f->wt * f->wnn - f->wnt * f->wn) / determinant;
-    *per_byte = (f->w * f->wnt - f->wn * f->wt) / determinant;
-    if (*latency < 0) {
-        *latency = 0;
-        *per_byte = f->wnt / f->wnn;
-    }
-    return *per_byte > 0;
-}
-
-static void add_sums(const json_t *sums, fit *f)
-{
-    size_t i;
-    json_t *row;
-
-    json_array_foreach(sums, i, row)
-    {
-        const char *const method = json_string_value(json_object_get(row, "method"));
-        const double bytes = 1e6 * json_number_value(json_object_get(row, "mb"));
-        const double seconds = 1e-3 * json_number_value(json_object_get(row, "median_ms"));
-        if (method != NULL && strcmp(method, "exchange") == 0 && bytes > 0 && seconds > 0)
-            add(f, bytes, seconds);
-    }
+    *latency = least.seconds;
+    *bandwidth = 0;
+    for (size_t i = 0; i < json_array_size(sums); i++)
+        if (read_point(sums, i, &p) && p.bytes > least.bytes && p.bytes >= most.bytes / LARGE &&
+            p.seconds > least.seconds)
+            *bandwidth = fmax(*bandwidth, p.bytes / (p.seconds - least.seconds));
+    return *bandwidth > 0;
 }
 
 atr_status atr_network_fit(const char *path, double *latency, double *bandwidth)
@@ -60,17 +50,12 @@ atr_status atr_network_fit(const char *path, double *latency, double *bandwidth)
     enum { MOST_BYTES = 64 << 20 };
     void *bytes = NULL;
     size_t size = 0;
-    double per_byte = 0;
-    fit f = {0};
     json_t *root = NULL;
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_file_read(path, MOST_BYTES, &bytes, &size));
     root = json_loadb(bytes, size, 0, NULL);
-    add_sums(json_object_get(root, "sums"), &f);
-    if (solve(&f, latency, &per_byte))
-        *bandwidth = 1 / per_byte;
-    else
+    if (!fit(json_object_get(root, "sums"), latency, bandwidth))
         status = atr_fail(
             ATR_ERR_DATA,
             "%s: no exchanges of several sizes (mpirun -n 2 atrous bench comm --json writes them)", path);
