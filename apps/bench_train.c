@@ -1,4 +1,5 @@
 #include <math.h>
+#include <string.h>
 #include <time.h>
 
 #include "apps/bench_impl.h"
@@ -156,24 +157,27 @@ static void list_collectives(const atr_bench *b, atr_step_trace *trace)
         trace->after[trace->after_count++] = (double)span.count * (double)sizeof(float);
 }
 
-/* The figures of the slowest rank, each for itself: the others wait for it. */
-static atr_status slowest_figures(atr_comm *comm, atr_step_trace *trace)
+/* The means over the ranks, each figure for itself; waiting for slow ones is the forecast's affair (`spread`). */
+static atr_status mean_figures(atr_comm *comm, atr_step_trace *trace)
 {
-    double *const phases[] = {trace->forward, trace->backward, trace->update};
+    enum { PHASES = 3 };
+    double *const phases[PHASES] = {trace->forward, trace->backward, trace->update};
+    const int64_t rows = PHASES + trace->slice_count, count = ATR_TRACE_FIGURES * rows + 1;
     double *values = NULL;
     atr_status status = ATR_OK;
 
-    for (int p = 0; p < 3; p++)
-        ATR_TRY(take_slowest(comm, phases[p], ATR_TRACE_FIGURES));
-    ATR_TRY(take_slowest(comm, &trace->spread, 1));
-    ATR_TRY(atr_comm_agree(comm, ATR_NEW(ATR_TRACE_FIGURES * trace->slice_count, &values)));
-    for (int64_t i = 0; i < trace->slice_count; i++)
-        for (int f = 0; f < ATR_TRACE_FIGURES; f++)
-            values[ATR_TRACE_FIGURES * i + f] = trace->slices[i].at[f];
-    ATR_TRY(take_slowest(comm, values, ATR_TRACE_FIGURES * trace->slice_count));
-    for (int64_t i = 0; i < trace->slice_count; i++)
-        for (int f = 0; f < ATR_TRACE_FIGURES; f++)
-            trace->slices[i].at[f] = values[ATR_TRACE_FIGURES * i + f];
+    ATR_TRY(atr_comm_agree(comm, ATR_NEW(count, &values)));
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(values + ATR_TRACE_FIGURES * i, i < PHASES ? phases[i] : trace->slices[i - PHASES].at,
+               ATR_TRACE_FIGURES * sizeof *values);
+    values[count - 1] = trace->spread;
+    ATR_TRY(atr_comm_sum_f64(comm, values, count));
+    for (int64_t i = 0; i < count; i++)
+        values[i] /= atr_comm_size(comm);
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(i < PHASES ? phases[i] : trace->slices[i - PHASES].at, values + ATR_TRACE_FIGURES * i,
+               ATR_TRACE_FIGURES * sizeof *values);
+    trace->spread = values[count - 1];
 
 done:
     atr_free(values);
@@ -193,7 +197,7 @@ static atr_status write_trace(const atr_bench *b)
                                                (long long)b->height, (long long)b->width,
                                                b->session.threads.count, atr_isa_name(atr_isa_level()))));
     ATR_TRY(atr_comm_agree(b->comm, atr_step_recorder_figures(b->train.recorder, &trace)));
-    ATR_TRY(slowest_figures(b->comm, &trace));
+    ATR_TRY(mean_figures(b->comm, &trace));
     ATR_TRY(atr_comm_agree(b->comm,
                            atr_comm_rank(b->comm) == 0 ? atr_step_trace_write(&trace, o->trace) : ATR_OK));
 

@@ -1,6 +1,6 @@
 # `atrous simulate` foretells steps of two hosts within 15 %: over slow and fast cables, with and without overlap, with small and large
 # buckets, f32 and bf16.
-. "$(dirname "$0")/simulate_common.sh"
+. "$(dirname "$0")/net_simulate_common.sh"
 
 for speed in 200 1000 10000; do
     network $speed

@@ -1,6 +1,6 @@
 # `atrous simulate` foretells steps of two hosts on a network so slow that it decides. A step's own time is a third of it, and
 # half of the bytes would be a third less: 30 % tell right from wrong also on a busy machine.
-. "$(dirname "$0")/simulate_common.sh"
+. "$(dirname "$0")/net_simulate_common.sh"
 
 network 200
 compare 30 4 f32
