@@ -23,7 +23,7 @@ int64_t atr_bench_stride(const atr_bench_options *options);
 /* What a step's slices are told to, besides the reducer. */
 typedef struct atr_bench_watch {
     atr_step_recorder *recorder; /* NULL: this step is not recorded */
-    double first, last;          /* s of this thread's processor time at the first slice and the last one */
+    double first, last;          /* atr_seconds() at the first slice and the last one; first < 0: none yet */
 } atr_bench_watch;
 
 /* The steps of a training bench, of this rank with the others and by itself. */
@@ -38,8 +38,7 @@ typedef struct atr_bench_train {
     atr_step_recorder *recorder; /* NULL: no trace is wanted */
     atr_bench_watch watch;
     double *seconds, *seconds_alone, *phases; /* [repeats], [repeats], [ATR_PHASES, repeats] */
-    double *backward,
-        *backward_alone; /* [repeats] s of this thread's processor time, from first slice to last */
+    double *backward, *backward_alone;        /* [repeats] s from first slice to last */
 } atr_bench_train;
 
 typedef struct atr_bench {
@@ -55,8 +54,7 @@ typedef struct atr_bench {
     atr_samples times; /* s; of training, the slowest rank's for each step */
     atr_bench_train train;
     double alone_min, alone_median; /* s, mean over the ranks, with --against-alone */
-    double
-        host; /* s of processor time by which backward is longer where it looks after sums: mean over the ranks */
+    double host; /* s by which backward is longer where it looks after sums: mean over the ranks */
     double phase_medians[ATR_PHASES]; /* s, of this rank, of training */
 } atr_bench;
 

@@ -85,8 +85,7 @@ static void print_training(const atr_bench *b)
                1e3 * b->alone_min, 1e3 * b->alone_median, b->alone_min / b->times.min,
                b->alone_median / b->times.median);
     if (b->options->against_alone && rank_count(b) > 1)
-        printf("  looking after  %.1f ms of backward's processor time: %.2f GB/s\n", 1e3 * b->host,
-               host_rate(b));
+        printf("  sums           make backward %.1f ms longer: %.2f GB/s\n", 1e3 * b->host, host_rate(b));
 }
 
 static json_t *profile_json(const atr_bench *b)

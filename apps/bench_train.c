@@ -1,6 +1,5 @@
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include "apps/bench_impl.h"
 #include "core/cpu.h"
@@ -35,20 +34,12 @@ done:
     return status;
 }
 
-static double thread_seconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 /* An atr_grad_ready_fn. */
 static atr_status watch_slice(void *user, int64_t offset, int64_t count)
 {
     atr_bench_watch *const w = user;
 
-    w->last = thread_seconds();
+    w->last = atr_seconds();
     if (w->first < 0)
         w->first = w->last;
     return w->recorder != NULL ? atr_step_recorder_ready(w->recorder, offset, count) : ATR_OK;
@@ -95,7 +86,7 @@ atr_status atr_bench_train_step(atr_bench *b, bool alone, atr_parallel_result *o
     return atr_parallel_step(alone ? &t->by_itself : &t->together, &batch, ATR_OK, false, 0, 0.0, out);
 }
 
-/* One step, timed from a common start: `*seconds` of it, `*backward` of this thread's processor time. A rank whose step alone fails
+/* One step, timed from a common start: `*seconds` of it, `*backward` from the first slice of gradients to the last. A rank whose step alone fails
  * tells the others. */
 static atr_status timed_step(atr_bench *b, bool alone, bool record, atr_parallel_result *result,
                              double *seconds, double *backward)
@@ -206,8 +197,8 @@ done:
     return status;
 }
 
-/* Least and median of this rank's steps alone, then their means over the ranks: what so many jobs side by side would do. Processor time
- * does not count what others on the machine take from it. */
+/* Least and median of this rank's steps alone, then their means over the ranks: what so many jobs side by side would do. And what
+ * looking after sums adds to backward: by the clock, for a kernel's work for the network is on no thread's account. */
 static atr_status take_alone(atr_bench *b)
 {
     const int64_t repeats = b->options->repeats;

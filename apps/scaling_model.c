@@ -9,13 +9,16 @@ const char *atr_reduction_formula(atr_reduction reduction)
 {
     static const char *const texts[ATR_REDUCTIONS] = {
         "as atrous sums: halving, with bf16 on the wire pairwise",
-        "2(p-1) a + 2(p-1)/p n/B + (p-1)/p n/C",
-        "2 ceil(lg p) (a + n/B) + ceil(lg p) n/C",
-        "ceil(lg p) (a + n/B + n/C); p not a power of two: q = 2^floor(lg p) ranks, + 2 (a + n/B) + n/C",
-        "2 lg p a + 2(p-1)/p n/B + (p-1)/p n/C; p not a power of two: q = 2^floor(lg p) ranks, + 3 a + 2 n/B "
-        "+ n/2C",
-        "2(p-1) a + 2(p-1)/p n/B + (p-1)/p n/C; ranks of one node do not share what they send",
-        "3 r n/M + (r-1)/r n/C in each node of r ranks, then flat over the nodes",
+        "2(p-1) a + 2(p-1)/p n/B; thread (p-1)/p n/C",
+        "2 ceil(lg p) (a + n/B); thread ceil(lg p) n/C",
+        "ceil(lg p) (a + n/B); thread ceil(lg p) n/C; p not a power of two: p = 2^floor(lg p), + 2 (a + "
+        "n/B); "
+        "thread + n/C",
+        "2 lg p a + 2(p-1)/p n/B; thread (p-1)/p n/C; p not a power of two: p = 2^floor(lg p), + 3 a + 2 "
+        "n/B; "
+        "thread + n/2C",
+        "2(p-1) a + 2(p-1)/p n/B; thread (p-1)/p n/C; ranks of one node do not share what they send",
+        "flat over the nodes; thread + 3 r n/M + (r-1)/r n/C in each node of r ranks",
     };
 
     return texts[reduction];
@@ -133,8 +136,12 @@ static void hierarchical(const atr_cluster *c, double n, double full, atr_sum_co
     leaders.ranks = 1;
     if (c->ranks > 1)
         cost->host += 3 * r * full / c->memory_rate + (r - 1) / r * full / c->host_rate;
-    if (c->nodes > 1)
-        flat(&leaders, n, full, cost);
+    if (c->nodes > 1) {
+        atr_sum_cost between = {0};
+        flat(&leaders, n, full, &between);
+        cost->wire += between.wire;
+        cost->host += between.host * full / n;
+    }
 }
 
 atr_sum_cost atr_reduction_cost(atr_reduction reduction, const atr_cluster *cluster, double count,
@@ -157,6 +164,8 @@ atr_sum_cost atr_reduction_cost(atr_reduction reduction, const atr_cluster *clus
         hierarchical(cluster, n, full, &cost);
     else
         flat(cluster, n, full, &cost);
+    if (reduction != ATR_REDUCTION_HIERARCHICAL)
+        cost.host *= full / n; /* f32 values are rounded, added and widened whatever the wire carries */
     return cost;
 }
 
@@ -191,7 +200,7 @@ static double small_seconds(const atr_cluster *cluster, const double *bytes, int
         for (size_t k = 0; k < sizeof ways / sizeof ways[0]; k++) {
             const atr_sum_cost cost =
                 atr_reduction_cost(ways[k], cluster, bytes[i] / (double)sizeof(float), sizeof(float));
-            least = fmin(least, cost.wire + cost.host);
+            least = fmin(least, fmax(cost.wire, cost.host));
         }
         seconds += least;
     }
@@ -235,10 +244,12 @@ static void add_bucket(line *l, int64_t from, int64_t to)
         l->slice++;
     const double ready = plan->overlap ? l->trace->slices[l->slice].at[l->figure] : backward;
     const double start = fmax(ready + l->delay, l->end);
-    l->end = start + cost.wire + cost.host;
+    const double seconds = fmax(cost.wire, cost.host);
+
+    l->end = start + seconds;
     if (plan->overlap && !plan->thread && start < backward + l->delay)
         l->delay += cost.host;
-    l->out->sums += cost.wire + cost.host;
+    l->out->sums += seconds;
     l->out->buckets++;
 }
 

@@ -41,7 +41,8 @@ typedef struct atr_cluster {
     double spread; /* s, standard deviation of a rank's time for a step: all wait for the slowest of them */
 } atr_cluster;
 
-/* Where the time of a sum goes, in s. */
+/* Where the time of a sum goes, in s. The thread takes in what arrives while more is on its way, so the sum takes the longer of
+ * both. */
 typedef struct atr_sum_cost {
     double wire; /* on the links: a thread may compute meanwhile */
     double host; /* of the thread that looks after it: adding and copying */

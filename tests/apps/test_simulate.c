@@ -46,7 +46,7 @@ static const char *file(const char *name)
 static json_t *run_json(const char *trace, const char *option, const char *other)
 {
     command_result r = command_run(atr_cmd_simulate, "simulate", trace, "--json", "--nodes", "1,2,16",
-                                   "--spread", "0", option, other, NULL);
+                                   "--spread", "0", "--host-gbyte", "20", option, other, NULL);
     json_error_t error;
 
     if (r.exit_code != 0)
@@ -216,15 +216,18 @@ static void a_benchs_trace_makes_a_forecast(void **state)
     assert_true(of(results, "ring", 1, 1, "efficiency") == 1 && of(results, "ring", 1, 1, "exposed_ms") == 0);
     assert_true(of(results, "ring", 1, 16, "step_ms") <= of(results, "ring", 0, 16, "step_ms"));
     assert_true(of(results, "ring", 0, 16, "exposed_ms") > of(results, "ring", 0, 16, "sums_ms"));
-    const char *const changes[] = {"--wire=bf16",    "--bandwidth-gbit=200", "--latency-us=0",
-                                   "--host-gbyte=0", "--bucket-mb=0",        "--speed=2",
-                                   "--figure=min"};
+    const char *const changes[] = {"--wire=bf16", "--bandwidth-gbit=200", "--latency-us=0", "--bucket-mb=0",
+                                   "--speed=2",   "--figure=min"};
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
         json_t *const changed = run_json(path, changes[i], NULL);
         assert_true(of(json_object_get(changed, "results"), "ring", 0, 16, "step_ms") <
                     of(results, "ring", 0, 16, "step_ms"));
         json_decref(changed);
     }
+    json_t *const busy = run_json(path, "--host-gbyte=1", NULL);
+    assert_true(of(json_object_get(busy, "results"), "ring", 0, 16, "step_ms") >
+                of(results, "ring", 0, 16, "step_ms"));
+    json_decref(busy);
     json_t *const wide = run_json(path, "--ranks-per-node=4", NULL),
                   *of_wide = json_object_get(wide, "results");
     json_t *const slow = run_json(path, "--ranks-per-node=4", "--memory-gbyte=0.1");
