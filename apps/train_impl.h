@@ -57,8 +57,8 @@ struct atr_trainer {
     double epoch_started;
     atr_step_times epoch_times; /* sums of them */
     double step_ended;          /* atr_seconds(), to tell the rate */
-    double waited;     /* atr_loader_waited() then */
-    int columns;       /* of the terminal, as it was at the start; 0: none */
+    double waited;              /* atr_loader_waited() then */
+    int columns;                /* of the terminal, as it was at the start; 0: none */
 };
 
 /* train_folder.c: the RUN folder. Rank 0 only. */

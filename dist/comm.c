@@ -52,9 +52,12 @@ void atr_comm_enter(atr_comm *comm)
     pthread_mutex_lock(&comm->turn);
 }
 
-void atr_comm_leave(atr_comm *comm)
+atr_status atr_comm_leave(atr_comm *comm, atr_status status)
 {
+    if (status != ATR_OK)
+        comm->broken = true;
     pthread_mutex_unlock(&comm->turn);
+    return status;
 }
 
 int atr_comm_rank(const atr_comm *comm)
@@ -87,9 +90,7 @@ atr_status atr_comm_broadcast(atr_comm *comm, void *bytes, size_t count, int roo
     if (comm->transport == NULL)
         return ATR_OK;
     atr_comm_enter(comm);
-    const atr_status status = comm->transport->broadcast(comm->state, bytes, count, root);
-    atr_comm_leave(comm);
-    return status;
+    return atr_comm_leave(comm, comm->transport->broadcast(comm->state, bytes, count, root));
 }
 
 /* Counters lie in a block of their own; each entry is one number. */
@@ -127,9 +128,7 @@ static atr_status all_reduce(atr_comm *comm, atr_dtype type, atr_reduce op, void
     if (comm->transport == NULL)
         return ATR_OK;
     atr_comm_enter(comm);
-    const atr_status status = comm->transport->all_reduce(comm->state, type, op, values, count);
-    atr_comm_leave(comm);
-    return status;
+    return atr_comm_leave(comm, comm->transport->all_reduce(comm->state, type, op, values, count));
 }
 
 atr_status atr_comm_sum_f32(atr_comm *comm, float *values, int64_t count)
@@ -149,16 +148,12 @@ atr_status atr_comm_sum_i64(atr_comm *comm, int64_t *values, int64_t count)
 
 static atr_status gather(atr_comm *comm, bool node_only, const void *mine, size_t count, void *all)
 {
-    atr_status status = ATR_OK;
-
     if (comm->transport == NULL) {
         memcpy(all, mine, count);
         return ATR_OK;
     }
     atr_comm_enter(comm);
-    status = comm->transport->gather(comm->state, node_only, mine, count, all);
-    atr_comm_leave(comm);
-    return status;
+    return atr_comm_leave(comm, comm->transport->gather(comm->state, node_only, mine, count, all));
 }
 
 atr_status atr_comm_gather(atr_comm *comm, const void *mine, size_t count, void *all)
@@ -173,28 +168,20 @@ atr_status atr_comm_node_gather(atr_comm *comm, const void *mine, size_t count, 
 
 atr_status atr_comm_barrier(atr_comm *comm)
 {
-    atr_status status = ATR_OK;
-
     if (comm->transport == NULL)
         return ATR_OK;
     atr_comm_enter(comm);
-    status = comm->transport->barrier(comm->state);
-    atr_comm_leave(comm);
-    return status;
+    return atr_comm_leave(comm, comm->transport->barrier(comm->state));
 }
 
 atr_status atr_comm_exchange(atr_comm *comm, int peer, const void *send, void *recv, size_t count)
 {
-    atr_status status = ATR_OK;
-
     if (comm->transport == NULL) {
         memcpy(recv, send, count);
         return ATR_OK;
     }
     atr_comm_enter(comm);
-    status = comm->transport->exchange(comm->state, peer, send, recv, count);
-    atr_comm_leave(comm);
-    return status;
+    return atr_comm_leave(comm, comm->transport->exchange(comm->state, peer, send, recv, count));
 }
 
 /* What a failing rank tells the others. */

@@ -65,13 +65,14 @@ struct atr_comm {
     void *state;                    /* the transport's */
     bool threads;         /* calls may come from any thread, one at a time (MPI_THREAD_SERIALIZED) */
     pthread_mutex_t turn; /* held in each call */
+    bool broken;          /* a call failed: nothing may be ended that the others must end too */
     atr_status agreed;    /* not ATR_OK once the job has agreed to stop */
     char message[ATR_MESSAGE_BYTES];
 };
 
 /* Around each call of the transport: the reducer's thread may be at work. */
 void atr_comm_enter(atr_comm *comm);
-void atr_comm_leave(atr_comm *comm);
+atr_status atr_comm_leave(atr_comm *comm, atr_status status); /* that of the call; given back */
 
 /* Fills ranks, transport and state when this process belongs to an MPI job; leaves them alone (one rank) otherwise. */
 atr_status atr_comm_connect_mpi(atr_comm *comm);

@@ -155,7 +155,7 @@ void atr_reducer_destroy(atr_reducer *reducer)
     atr_wire_close(reducer);
     atr_node_close(reducer);
     for (int i = 0; i < 2; i++)
-        if (reducer->lanes[i].size > 0)
+        if (reducer->lanes[i].size > 0 && !reducer->comm->broken)
             reducer->comm->transport->close_lane(&reducer->lanes[i]);
     atr_free(reducer->buckets);
     atr_free(reducer->facts);
@@ -249,8 +249,7 @@ atr_status atr_reducer_advance(atr_reducer *reducer, int64_t full, bool *moved)
     }
 
 done:
-    atr_comm_leave(reducer->comm);
-    return status;
+    return atr_comm_leave(reducer->comm, status);
 }
 
 /* Buckets whose last element is final by now. A parameter's end stands for that of its last line, which nothing else is in. */

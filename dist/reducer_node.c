@@ -32,6 +32,14 @@ bool atr_node_fits(const atr_reducer *reducer)
     return (double)volume.f_bavail * (double)volume.f_frsize > 1.05 * (double)node_bytes(reducer);
 }
 
+/* Pages are there once they have been written: near this rank's cores, and seen by who looks for room next. */
+static void take_pages(const atr_node *node, int64_t flat)
+{
+    memset(node->slots + node->rank * flat, 0, (size_t)flat * sizeof *node->slots);
+    if (node->rank == 0)
+        memset(node->result, 0, (size_t)flat * sizeof *node->result);
+}
+
 atr_status atr_node_open(atr_reducer *reducer)
 {
     atr_comm *const comm = reducer->comm;
@@ -52,6 +60,7 @@ atr_status atr_node_open(atr_reducer *reducer)
     node->result = node->slots + node->size * flat;
     if (node->rank == 0)
         memset(node->shared.base, 0, flag_bytes(reducer));
+    take_pages(node, flat);
     ATR_TRY(atr_comm_node_gather(comm, &here, 1, all)); /* nobody sets a flag before they are zero */
 
 done:
@@ -60,7 +69,7 @@ done:
 
 void atr_node_close(atr_reducer *reducer)
 {
-    if (reducer->node.shared.base != NULL)
+    if (reducer->node.shared.base != NULL && !reducer->comm->broken)
         reducer->comm->transport->unshare(&reducer->node.shared);
 }
 

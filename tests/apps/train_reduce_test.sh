@@ -22,5 +22,16 @@ same_run half half2
 losses half >losses.half
 ! cmp -s losses.plain losses.half || fail "bf16 changes nothing: it is not used"
 
+# A container's small shared memory: gradients of two ranks do not fit.
+small_shm() {
+    unshare -m sh -c 'mount -t tmpfs -o size=40m tmpfs /dev/shm && exec "$@"' sh "$@"
+}
+if small_shm true 2>/dev/null; then
+    OMP_NUM_THREADS=1 expect 0 small_shm mpirun -n 2 $train -o narrow --max-steps 1
+    says out "gradients: flat over 1 node"
+    OMP_NUM_THREADS=1 expect 1 small_shm mpirun -n 2 $train -o refused --allreduce hierarchical
+    says err "--allreduce hierarchical: /dev/shm has no room for the gradients of a node's 2 ranks"
+fi
+
 expect 2 ranks 2 $train -o wrong --wire f16
 says err "f32, bf16"
