@@ -3,7 +3,8 @@
 . "$(dirname "$0")/net_simulate_common.sh"
 
 for speed in 200 1000 10000; do
-    network $speed
+    net_up 2 $speed
+    measure_network
     for bucket in 0 1 4; do
         compare 15 $bucket f32
     done

@@ -2,5 +2,6 @@
 # half of the bytes would be a third less: 30 % tell right from wrong also on a busy machine.
 . "$(dirname "$0")/net_simulate_common.sh"
 
-network 200
+net_up 2 200
+measure_network
 compare 30 4 f32
