@@ -1,6 +1,7 @@
 #ifndef ATR_APPS_BENCH_IMPL_H
 #define ATR_APPS_BENCH_IMPL_H
 
+#include "apps/bench_profile.h"
 #include "apps/reducer_options.h"
 #include "apps/session.h"
 #include "apps/step_trace.h"
@@ -47,6 +48,7 @@ typedef struct atr_bench {
     atr_comm *comm; /* NULL for inference */
     atr_session session;
     atr_plan *plan;
+    atr_bench_profile *profile; /* NULL: not asked for */
     int64_t batch, height, width;
     float *images;
     uint8_t *labels;
@@ -69,6 +71,9 @@ atr_status atr_bench_train_open(atr_bench *b);
 atr_status atr_bench_train_step(atr_bench *b, bool alone, atr_parallel_result *out);
 atr_status atr_bench_train_measure(atr_bench *b);
 void atr_bench_train_close(atr_bench_train *train);
+
+/* Where --profile is given: measures the machine and begins to gather. */
+atr_status atr_bench_profile_wanted(atr_bench *b);
 
 /* What was measured, on standard output. */
 void atr_bench_print(const atr_bench *b);

@@ -37,12 +37,6 @@ static double images_per_s(const atr_bench *b)
     return (double)(b->batch * rank_count(b)) / b->times.median;
 }
 
-/* Steps alone are timed by the profile like the others. */
-static double profiled_runs(const atr_bench *b)
-{
-    return (double)b->options->repeats * (b->options->against_alone ? 2 : 1);
-}
-
 /* Bytes that each rank takes in and adds up in a second, by the time they take from backward: what `simulate` calls C; 0: none. */
 static double host_rate(const atr_bench *b)
 {
@@ -88,20 +82,6 @@ static void print_training(const atr_bench *b)
         printf("  sums           make backward %.1f ms longer: %.2f GB/s\n", 1e3 * b->host, host_rate(b));
 }
 
-static json_t *profile_json(const atr_bench *b)
-{
-    const double runs = profiled_runs(b);
-    json_t *steps = json_array();
-
-    for (int i = 0; i < atr_plan_step_count(b->plan); i++) {
-        json_array_append_new(steps,
-                              json_pack("{s:s, s:f, s:f}", "name", atr_plan_step(b->plan, i)->name,
-                                        "forward_ms", 1e3 * atr_plan_seconds(b->plan, i, false) / runs,
-                                        "backward_ms", 1e3 * atr_plan_seconds(b->plan, i, true) / runs));
-    }
-    return steps;
-}
-
 static void print_json(const atr_bench *b)
 {
     const double gflop = 2e-9 * forward_macs(b->plan) * (b->training ? 3 : 1);
@@ -120,25 +100,11 @@ static void print_json(const atr_bench *b)
 
     if (b->training)
         json_object_update_missing_new(out, training_json(b));
-    if (b->options->profile)
-        json_object_set_new(out, "steps", profile_json(b));
+    if (b->profile != NULL)
+        atr_bench_profile_json(b->profile, out);
     json_dumpf(out, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(out);
-}
-
-static void print_profile(const atr_bench *b)
-{
-    const double runs = profiled_runs(b);
-
-    printf("\n  %-44s %-22s %10s %10s\n", "step", "output", "forward ms", "backward");
-    for (int i = 0; i < atr_plan_step_count(b->plan); i++) {
-        const atr_step *s = atr_plan_step(b->plan, i);
-        char shape[128];
-        printf("  %-44s %-22s %10.3f %10.3f\n", s->name, atr_shape_text(4, s->y.dims, shape),
-               1e3 * atr_plan_seconds(b->plan, i, false) / runs,
-               1e3 * atr_plan_seconds(b->plan, i, true) / runs);
-    }
 }
 
 static void print_text(const atr_bench *b)
@@ -159,8 +125,8 @@ static void print_text(const atr_bench *b)
     printf("  first result   %.2f s after the start of the process\n", b->cold_start);
     printf("  memory         arena %.0f MiB, peak RSS %.0f MiB\n",
            (double)atr_plan_arena_bytes(b->plan) / (1 << 20), peak_rss_mib());
-    if (b->options->profile)
-        print_profile(b);
+    if (b->profile != NULL)
+        atr_bench_profile_print(b->profile);
 }
 
 void atr_bench_print(const atr_bench *b)

@@ -110,10 +110,25 @@ done:
 void atr_bench_close(atr_bench *b)
 {
     atr_bench_train_close(&b->train);
+    atr_bench_profile_destroy(b->profile);
     atr_plan_destroy(b->plan);
     atr_session_close(&b->session);
     atr_free(b->images);
     atr_free(b->labels);
+}
+
+atr_status atr_bench_profile_wanted(atr_bench *b)
+{
+    atr_bench_limits limits;
+    atr_status status = ATR_OK;
+
+    if (!b->options->profile)
+        return ATR_OK;
+    ATR_TRY(atr_bench_limits_measure(b->session.backend, &limits));
+    ATR_TRY(atr_bench_profile_create(b->plan, &limits, &b->profile));
+
+done:
+    return status;
 }
 
 /* Float tensor to logits at the network's output. */
@@ -128,11 +143,15 @@ static atr_status measure_inference(atr_bench *b)
     b->cold_start = process_age();
     for (int64_t i = 1; i < o->warmup; i++)
         ATR_TRY(atr_plan_forward(b->plan, b->images));
-    atr_plan_profile(b->plan, o->profile);
+    ATR_TRY(atr_bench_profile_wanted(b));
     for (int64_t i = 0; i < o->repeats; i++) {
+        if (b->profile != NULL)
+            atr_bench_profile_begin(b->profile);
         const double start = atr_seconds();
         ATR_TRY(atr_plan_forward(b->plan, b->images));
         seconds[i] = atr_seconds() - start;
+        if (b->profile != NULL)
+            atr_bench_profile_end(b->profile, 0, 0, seconds[i]);
     }
     b->times = atr_samples_of(seconds, o->repeats);
 
@@ -151,7 +170,7 @@ static atr_status measure_training(atr_bench *b)
     b->cold_start = process_age();
     for (int64_t i = 1; i < b->options->warmup; i++)
         ATR_TRY(atr_bench_train_step(b, false, &result));
-    atr_plan_profile(b->plan, b->options->profile);
+    ATR_TRY(agree(b, atr_bench_profile_wanted(b)));
     ATR_TRY(atr_bench_train_measure(b));
 
 done:

@@ -218,6 +218,16 @@ done:
     return status;
 }
 
+/* The loss is what backward's phase has besides the plan's steps. */
+static void end_profile(const atr_bench *b, const atr_parallel_result *result, double seconds)
+{
+    double loss = result->seconds[ATR_PHASE_BACKWARD];
+
+    for (int i = 0; i < atr_plan_step_count(b->plan); i++)
+        loss -= atr_plan_seconds(b->plan, i, true);
+    atr_bench_profile_end(b->profile, fmax(loss, 0), result->seconds[ATR_PHASE_UPDATE], seconds);
+}
+
 /* Steps alone and together take turns, so that both see the same machine. */
 atr_status atr_bench_train_measure(atr_bench *b)
 {
@@ -230,7 +240,11 @@ atr_status atr_bench_train_measure(atr_bench *b)
     for (int64_t i = 0; i < o->repeats; i++) {
         if (o->against_alone)
             ATR_TRY(timed_step(b, true, record, &result, &t->seconds_alone[i], &t->backward_alone[i]));
+        if (b->profile != NULL)
+            atr_bench_profile_begin(b->profile);
         ATR_TRY(timed_step(b, false, record && !o->against_alone, &result, &t->seconds[i], &t->backward[i]));
+        if (b->profile != NULL)
+            end_profile(b, &result, t->seconds[i]);
         for (int p = 0; p < ATR_PHASES; p++)
             t->phases[p * o->repeats + i] = result.seconds[p];
     }

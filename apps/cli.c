@@ -63,6 +63,23 @@ atr_status atr_cli_positional(const atr_options *options, int64_t least, int64_t
     return ATR_OK;
 }
 
+atr_status atr_cli_arguments(const atr_options *options, int64_t first, const char ***names, int64_t *count)
+{
+    const int64_t all = atr_options_positional_count(options);
+    const atr_status status = ATR_NEW(all, names);
+
+    *count = all > first ? all - first : 0;
+    for (int64_t i = 0; status == ATR_OK && i < *count; i++)
+        (*names)[i] = atr_options_positional(options, first + i);
+    return status;
+}
+
+void atr_cli_warn_gap(const atr_dataset *dataset)
+{
+    if (atr_dataset_gap(dataset) != NULL)
+        atr_log(ATR_LOG_WARN, "%s", atr_dataset_gap(dataset));
+}
+
 void atr_cli_error(const char *command, const char *message)
 {
     fflush(stdout);

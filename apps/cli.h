@@ -6,6 +6,7 @@
 #include "apps/commands.h"
 #include "core/options.h"
 #include "dist/comm.h"
+#include "io/dataset.h"
 
 /* What all commands do at the terminal. Only apps/ prints; everything here does. */
 
@@ -15,6 +16,12 @@ bool atr_cli_parse(atr_options *options, int argc, char **argv, bool quiet, int 
 
 /* ATR_ERR_USAGE unless the number of positional arguments is within bounds; `most` < 0: no bound. */
 atr_status atr_cli_positional(const atr_options *options, int64_t least, int64_t most);
+
+/* Positional arguments from number `first` on, borrowed, in a fresh array `*names` [*count] (atr_free). */
+atr_status atr_cli_arguments(const atr_options *options, int64_t first, const char ***names, int64_t *count);
+
+/* Warns where the files of a data set are not all of those that were packed together. */
+void atr_cli_warn_gap(const atr_dataset *dataset);
 
 /* "atrous train: MESSAGE" on the error output. */
 void atr_cli_error(const char *command, const char *message);

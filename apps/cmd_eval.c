@@ -182,16 +182,22 @@ static atr_status evaluate_model(const atr_options *parsed, const atr_eval_optio
     atr_session session = {0};
     atr_confusion confusion = {0};
     atr_dataset *dataset = NULL;
+    const char **data = NULL;
+    int64_t count = 0;
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_session_open(&options->session, comm, &session));
     ATR_TRY(atr_session_load(&session, atr_options_positional(parsed, 0)));
     status = read_options(parsed, options, &session.info, &wanted);
     if (status == ATR_OK)
-        status = atr_dataset_open(atr_options_positional(parsed, 1), &dataset);
+        status = atr_cli_arguments(parsed, 1, &data, &count);
+    if (status == ATR_OK)
+        status = atr_dataset_open_all(data, count, &dataset);
     if (status == ATR_OK)
         status = atr_confusion_init(session.info.classes, &confusion);
     ATR_TRY(atr_comm_agree(comm, status));
+    if (atr_comm_rank(comm) == 0)
+        atr_cli_warn_gap(dataset);
     ATR_TRY(atr_evaluate(&session, dataset, &wanted, &confusion));
     if (atr_comm_rank(comm) == 0)
         status = report_model(options, dataset, &wanted, &confusion, partly);
@@ -201,6 +207,7 @@ done:
     atr_confusion_free(&confusion);
     atr_dataset_close(dataset);
     atr_session_close(&session);
+    atr_free(data);
     return status;
 }
 
@@ -211,7 +218,7 @@ static atr_status check_usage(const atr_options *parsed, const atr_eval_options 
     const bool folder = options->predictions != NULL;
     atr_status status = ATR_OK;
 
-    ATR_TRY(atr_cli_positional(parsed, folder ? 1 : 2, folder ? 1 : 2));
+    ATR_TRY(atr_cli_positional(parsed, folder ? 1 : 2, folder ? 1 : -1));
     for (int i = 0; !folder && i < 3; i++)
         if (atr_options_given(parsed, of_folder[i])) {
             status = atr_fail(ATR_ERR_USAGE, "--%s goes with --predictions", of_folder[i]);
@@ -251,12 +258,13 @@ int atr_cmd_eval(int argc, char **argv)
     ATR_TRY(atr_comm_open(&comm));
     if (atr_comm_rank(comm) == 0)
         atr_cli_log();
-    ATR_TRY(atr_options_create("atrous eval",
-                               "MODEL.h5 DATA.h5 [-o DIR] [OPTION...]\n   or: atrous eval --predictions DIR "
-                               "TRUTH [-o DIR] [OPTION...]",
-                               "Scores a model on a split, or a folder of predicted masks against the truth: "
-                               "IoU, recall, precision and F1 by class, confusion matrix.",
-                               &parsed));
+    ATR_TRY(
+        atr_options_create("atrous eval",
+                           "MODEL.h5 DATA.h5... [-o DIR] [OPTION...]\n   or: atrous eval --predictions DIR "
+                           "TRUTH [-o DIR] [OPTION...]",
+                           "Scores a model on a split, or a folder of predicted masks against the truth: "
+                           "IoU, recall, precision and F1 by class, confusion matrix.",
+                           &parsed));
     ATR_TRY(atr_options_add(parsed, rows, &options));
     ATR_TRY(atr_options_add(parsed, atr_session_rows, &options.session));
     if (!atr_cli_parse(parsed, argc, argv, atr_comm_rank(comm) != 0, &exit_code))

@@ -165,7 +165,7 @@ static atr_status export(const atr_options *options, const export_options *o)
     atr_status status = ATR_OK;
 
     ATR_TRY(check_request(options, o, &to));
-    ATR_TRY(atr_session_open(&(atr_session_options){"ref", 1}, NULL, &session));
+    ATR_TRY(atr_session_open(&(atr_session_options){.backend = "ref", .threads = 1}, NULL, &session));
     ATR_TRY(atr_session_load(&session, path));
     printf("%s: %s\n", path, atr_session_text(&session, text));
     ATR_TRY(to->write(o, &session));

@@ -189,7 +189,7 @@ static atr_status import(const atr_options *options, const import_options *o)
     ATR_TRY(atr_weights_read(path, &weights));
     ATR_TRY(atr_weights_strip_prefix(weights, "module.", &stripped));
     ATR_TRY(describe(path, options, o, weights, info));
-    ATR_TRY(atr_session_open(&(atr_session_options){"ref", 1}, NULL, &session));
+    ATR_TRY(atr_session_open(&(atr_session_options){.backend = "ref", .threads = 1}, NULL, &session));
     ATR_TRY(atr_session_build(&session, info, NULL));
     ATR_TRY(load(path, o, weights, &session, &report));
     if (report.non_finite > 0)

@@ -57,41 +57,68 @@ static const atr_option rows[] = {
      .help = "one JSON object on the output"},
     {.name = NULL}};
 
-static atr_status info_dataset(const atr_info_request *request, atr_text *out)
+static atr_status sum_sizes(char *const *files, int64_t count, int64_t *bytes)
+{
+    int64_t one = 0;
+    atr_status status = ATR_OK;
+
+    *bytes = 0;
+    for (int64_t i = 0; i < count; i++) {
+        ATR_TRY(atr_path_size(files[i], &one));
+        *bytes += one;
+    }
+done:
+    return status;
+}
+
+static atr_status info_dataset(const char *const *names, int64_t count, bool json, atr_text *out)
 {
     atr_status status = ATR_OK;
     atr_dataset *dataset = NULL;
-    char *text = NULL;
+    char *text = NULL, **files = NULL;
+    int64_t found = 0, bytes = 0;
 
-    ATR_TRY(atr_dataset_open(request->path, &dataset));
-    if (!request->json) {
+    ATR_TRY(atr_dataset_open_all(names, count, &dataset));
+    atr_cli_warn_gap(dataset);
+    if (!json) {
         atr_dataset_print(dataset);
         goto done;
     }
     ATR_TRY(atr_dataset_json(dataset, &text));
-    atr_text_append(out, "{\"kind\":\"data set\",\"bytes\":%lld,%s\n", (long long)request->bytes, text + 1);
+    ATR_TRY(atr_dataset_files(names, count, &files, &found));
+    ATR_TRY(sum_sizes(files, found, &bytes));
+    atr_text_append(out, "{\"kind\":\"data set\",\"bytes\":%lld,\"files\":%lld,%s\n", (long long)bytes,
+                    (long long)found, text + 1);
 done:
+    atr_dataset_files_free(files, found);
     atr_free(text);
     atr_dataset_close(dataset);
     return status;
 }
 
 static atr_status (*const appenders[])(const atr_info_request *request, atr_text *out) = {
-    [ATR_FILE_DATASET] = info_dataset,
     [ATR_FILE_MODEL] = atr_info_model,
     [ATR_FILE_PICTURE] = atr_info_picture,
     [ATR_FILE_WEIGHTS] = atr_info_weights,
 };
 
-static atr_status info_file(const info_options *o, atr_info_request *request, atr_text *out)
+static atr_status info_files(const info_options *o, const char *const *names, int64_t count,
+                             atr_info_request *request, atr_text *out)
 {
     atr_file_kind kind = ATR_FILE_WEIGHTS;
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_file_sniff(request->path, &kind));
-    ATR_TRY(atr_path_size(request->path, &request->bytes));
+    if (kind != ATR_FILE_DATASET && count > 1)
+        return atr_fail(ATR_ERR_USAGE,
+                        "%s: several files are shown together where they are one data set only", names[0]);
     if (o->layers && (kind == ATR_FILE_DATASET || kind == ATR_FILE_PICTURE))
         return atr_fail(ATR_ERR_USAGE, "%s is no model and no weight file: it has no layers", request->path);
+    if (kind == ATR_FILE_DATASET) {
+        ATR_TRY(info_dataset(names, count, o->json, out));
+        goto done;
+    }
+    ATR_TRY(atr_path_size(request->path, &request->bytes));
     ATR_TRY(appenders[kind](request, out));
 done:
     return status;
@@ -113,8 +140,9 @@ static atr_status check(const char *path, const info_options *o)
     return ATR_OK;
 }
 
-static atr_status info(const char *path, const info_options *o)
+static atr_status info(const char *const *names, int64_t count, const info_options *o)
 {
+    const char *const path = count > 0 ? names[0] : NULL;
     atr_status status = ATR_OK;
     atr_text out = {0};
     atr_info_request request = {.path = path,
@@ -127,7 +155,7 @@ static atr_status info(const char *path, const info_options *o)
     if (o->size != NULL)
         ATR_TRY(atr_size_parse(o->size, &request.height, &request.width));
     if (path != NULL)
-        ATR_TRY(info_file(o, &request, &out));
+        ATR_TRY(info_files(o, names, count, &request, &out));
     else
         ATR_TRY(atr_info_network(o->backbone, o->classes, &request, &out));
     ATR_TRY(out.status);
@@ -143,25 +171,29 @@ int atr_cmd_info(int argc, char **argv)
     atr_status status = ATR_OK;
     atr_options *options = NULL;
     info_options chosen;
+    const char **names = NULL;
+    int64_t count = 0;
     int exit_code = ATR_EXIT_DONE;
 
     ATR_TRY(atr_options_create(
-        "atrous info", "FILE [OPTION...], or: atrous info --layers --backbone NAME [OPTION...]",
+        "atrous info", "FILE... [OPTION...], or: atrous info --layers --backbone NAME [OPTION...]",
         "Says what a file is and holds: a model or checkpoint, a data set, a weight file of "
-        "PyTorch (.pth, .safetensors), a picture. A damaged file is an error (exit code 1). --layers "
+        "PyTorch (.pth, .safetensors), a picture. Several files, a folder, a list (*.txt) or a pattern are "
+        "shown as one data set. A damaged file is an error (exit code 1). --layers "
         "says what a network costs at a size of pictures, with or without a file.",
         &options));
     ATR_TRY(atr_options_add(options, rows, &chosen));
     if (!atr_cli_parse(options, argc, argv, false, &exit_code))
         goto done;
-    ATR_TRY(atr_cli_positional(options, 0, 1));
-    ATR_TRY(
-        info(atr_options_positional_count(options) > 0 ? atr_options_positional(options, 0) : NULL, &chosen));
+    atr_cli_log();
+    ATR_TRY(atr_cli_arguments(options, 0, &names, &count));
+    ATR_TRY(info(names, count, &chosen));
 done:
     if (status != ATR_OK) {
         atr_cli_error("info", atr_status_message());
         exit_code = atr_cli_exit_code(status);
     }
+    atr_free(names);
     atr_options_destroy(options);
     return exit_code;
 }

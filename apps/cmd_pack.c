@@ -18,7 +18,7 @@ enum { SHOWN = 20 }; /* findings of each kind on the terminal */
 typedef struct pack_options {
     const char *output, *to_voc, *format, *classes, *colours, *split, *group_regex;
     atr_list ignore, map;
-    int64_t colour_tolerance, seed, threads;
+    int64_t colour_tolerance, seed, threads, shards, shard_megabytes;
     int exif, missing; /* atr_exif_rule, atr_missing_mask */
     bool binary_255, strict, force, verify, stats, json;
 } pack_options;
@@ -33,6 +33,22 @@ static const atr_option rows[] = {
      .offset = offsetof(pack_options, output),
      .argument = "DATA.h5",
      .help = "file to write; findings go to DATA.h5.report.json"},
+    {.name = "shards",
+     .kind = ATR_OPTION_INT,
+     .offset = offsetof(pack_options, shards),
+     .value = "0",
+     .least = 0,
+     .most = 99999,
+     .argument = "N",
+     .help = "write N files of about the same size, DATA-00001-of-0000N.h5 ..., instead of DATA.h5; 0: one"},
+    {.name = "shard-size",
+     .kind = ATR_OPTION_INT,
+     .offset = offsetof(pack_options, shard_megabytes),
+     .value = "0",
+     .least = 0,
+     .most = 1e9,
+     .argument = "MB",
+     .help = "the same by size: as many files as make each about this large; 0: one"},
     {.name = "to-voc",
      .kind = ATR_OPTION_STRING,
      .offset = offsetof(pack_options, to_voc),
@@ -280,11 +296,17 @@ static atr_status report_after(atr_status status, const atr_findings *findings, 
     return status != ATR_OK ? status : written;
 }
 
-static void say_result(const pack_options *o, const atr_pack_result *result, bool warned)
+/* `name` is that of the first of several files. */
+static void say_result(const pack_options *o, const atr_pack_result *result, const char *name, bool warned)
 {
-    printf("%s: %lld samples (train %lld, val %lld, test %lld)", o->output != NULL ? o->output : o->to_voc,
-           (long long)result->samples, (long long)result->members[ATR_SPLIT_TRAIN],
-           (long long)result->members[ATR_SPLIT_VAL], (long long)result->members[ATR_SPLIT_TEST]);
+    if (result->shards > 0)
+        printf("%lld file%s, the first %s: ", (long long)result->shards, result->shards == 1 ? "" : "s",
+               name);
+    else
+        printf("%s: ", o->output != NULL ? o->output : o->to_voc);
+    printf("%lld samples (train %lld, val %lld, test %lld)", (long long)result->samples,
+           (long long)result->members[ATR_SPLIT_TRAIN], (long long)result->members[ATR_SPLIT_VAL],
+           (long long)result->members[ATR_SPLIT_TEST]);
     if (o->output != NULL)
         printf(", %.1f MB", (double)result->bytes / 1e6);
     printf("%s\n", warned ? ", with warnings" : "");
@@ -293,13 +315,13 @@ static void say_result(const pack_options *o, const atr_pack_result *result, boo
 }
 
 static atr_status pack(const char *source, const pack_options *o, int threads, const atr_watch *watch,
-                       atr_findings *findings)
+                       atr_findings *findings, atr_pack_result *result)
 {
     atr_status status = ATR_OK;
     int64_t *ignore = NULL;
     const char *target = o->output != NULL ? o->output : o->to_voc;
     map_rules map = {0};
-    atr_pack_result result;
+    char *first = NULL;
 
     if ((o->output == NULL && o->to_voc == NULL) || o->classes == NULL) {
         status =
@@ -318,6 +340,8 @@ static atr_status pack(const char *source, const pack_options *o, int threads, c
         .source = source,
         .format = o->format,
         .output = o->output,
+        .shards = o->shards,
+        .shard_bytes = 1000000 * o->shard_megabytes,
         .to_voc = o->to_voc,
         .classes = o->classes,
         .labels = {ignore, o->ignore.count, map.pairs, map.pair_count, o->binary_255, map.renames,
@@ -333,14 +357,17 @@ static atr_status pack(const char *source, const pack_options *o, int threads, c
         .force = o->force,
         .threads = threads,
     };
-    ATR_TRY(report_after(atr_pack(&config, watch, findings, &result), findings, target));
+    ATR_TRY(report_after(atr_pack(&config, watch, findings, result), findings, target));
+    if (result->shards > 0)
+        ATR_TRY(atr_pack_shard_name(o->output, 1, result->shards, &first));
     if (!o->json)
-        say_result(o, &result, atr_findings_count(findings) > 0);
-    if (!o->json && result.unlisted > 0)
-        printf("%lld pictures are in no list and were left out\n", (long long)result.unlisted);
+        say_result(o, result, first, atr_findings_count(findings) > 0);
+    if (!o->json && result->unlisted > 0)
+        printf("%lld pictures are in no list and were left out\n", (long long)result->unlisted);
 
 done:
     map_rules_free(&map);
+    atr_free(first);
     atr_free(ignore);
     return status;
 }
@@ -384,6 +411,24 @@ done:
     return status;
 }
 
+/* What was packed just now. */
+static atr_status open_packed(const char *output, const atr_pack_result *result, atr_dataset **out)
+{
+    atr_status status = ATR_OK;
+    char **names = NULL;
+
+    if (result->shards == 0)
+        return atr_dataset_open(output, out);
+    ATR_TRY(ATR_NEW(result->shards, &names));
+    for (int64_t i = 0; i < result->shards; i++)
+        ATR_TRY(atr_pack_shard_name(output, i + 1, result->shards, &names[i]));
+    ATR_TRY(atr_dataset_open_all((const char *const *)names, result->shards, out));
+
+done:
+    atr_dataset_files_free(names, result->shards);
+    return status;
+}
+
 /* Packs if there is an output, then looks at the file as asked. */
 static atr_status run(const char *source, const pack_options *o)
 {
@@ -395,13 +440,14 @@ static atr_status run(const char *source, const pack_options *o)
     atr_status status = ATR_OK;
     atr_findings *findings = NULL;
     atr_dataset *dataset = NULL;
+    atr_pack_result result = {0};
 
     ATR_TRY(atr_findings_create(&findings));
     if (!look)
-        ATR_TRY(pack(source, o, threads, &watch, findings));
+        ATR_TRY(pack(source, o, threads, &watch, findings, &result));
     if (!o->verify && !o->stats && !o->json)
         goto done;
-    ATR_TRY(atr_dataset_open(look ? source : o->output, &dataset));
+    ATR_TRY(look ? atr_dataset_open(source, &dataset) : open_packed(o->output, &result, &dataset));
     if (o->verify)
         ATR_TRY(verify(dataset, o, threads, &watch, findings));
     if (o->json)

@@ -9,7 +9,8 @@ atr_pipeline predict_pipeline(const predict_job *job)
 {
     const predict_options *o = job->options;
 
-    return (atr_pipeline){.segmenter = job->segmenter,
+    return (atr_pipeline){.segmenters = job->streams.segmenters,
+                          .streams = job->streams.count,
                           .classes = job->session.info.classes,
                           .batch = o->batch,
                           .same_size = o->fit == ATR_RUN_NONE,
@@ -47,13 +48,15 @@ done:
 }
 
 /* Back end, model, network. */
-static atr_status open_job(predict_job *job, const atr_options *parsed, predict_options *o, bool video)
+static atr_status open_job(predict_job *job, const atr_options *parsed, predict_options *o, bool video,
+                           int64_t pictures)
 {
     atr_status status = ATR_OK;
     atr_session *session = &job->session;
     int64_t height = 0, width = 0;
     atr_fit_mode fit = (atr_fit_mode)o->fit;
     atr_views views;
+    int streams = 1;
 
     if (o->size != NULL)
         ATR_TRY(atr_size_parse(o->size, &height, &width));
@@ -64,9 +67,9 @@ static atr_status open_job(predict_job *job, const atr_options *parsed, predict_
         ATR_TRY(atr_fail_prefix(atr_fit_mode_parse(session->info.fit, &fit), "%s", job->model));
     o->fit = (int)fit;
     ATR_TRY(choose_classes(job));
-    ATR_TRY(atr_segmenter_create(&session->info, session->graph, session->params, session->backend, fit,
-                                 height, width, &job->segmenter));
-    ATR_TRY(atr_segmenter_set_views(job->segmenter, &views));
+    if (o->speed == 0)
+        ATR_TRY(atr_streams_choose(o->streams, session, (pictures + o->batch - 1) / o->batch, &streams));
+    ATR_TRY(atr_streams_open(session, streams, fit, height, width, &views, &job->streams));
     job->counts = o->count || o->json || o->csv != NULL;
     ATR_TRY(atr_tally_open(&job->tally, &session->info, (o->count && !video) || o->json, o->csv));
 done:
@@ -76,7 +79,7 @@ done:
 static void close_job(predict_job *job)
 {
     atr_tally_close(&job->tally);
-    atr_segmenter_destroy(job->segmenter);
+    atr_streams_close(&job->streams);
     atr_session_close(&job->session);
 }
 
@@ -93,7 +96,7 @@ static atr_status run_pictures(predict_job *job, const atr_options *parsed, pred
     for (int64_t i = 1; i < arguments; i++)
         names[i - 1] = atr_options_positional(parsed, i);
     ATR_TRY(atr_inputs_collect(names, arguments - 1, &(atr_inputs_rules){o->recursive, o->out}, &inputs));
-    ATR_TRY(open_job(job, parsed, o, false));
+    ATR_TRY(open_job(job, parsed, o, false, inputs.count));
     if (o->speed > 0)
         ATR_TRY(predict_speed(job, &inputs));
     else
@@ -119,7 +122,7 @@ static atr_status predict(const atr_options *parsed, predict_options *o, predict
                         (long long)arguments - 1);
     ATR_TRY(predict_check_options(parsed, o, video));
     if (video) {
-        ATR_TRY(open_job(&job, parsed, o, true));
+        ATR_TRY(open_job(&job, parsed, o, true, 0));
         ATR_TRY(predict_video(&job, atr_options_positional(parsed, 1), result, stopped));
     } else {
         ATR_TRY(run_pictures(&job, parsed, o, result));

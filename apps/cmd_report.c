@@ -27,7 +27,9 @@ static const atr_option rows[] = {
      .kind = ATR_OPTION_STRING,
      .offset = offsetof(report_options, data),
      .argument = "DATA.h5",
-     .help = "data set for the pictures and the confusion matrix (default: the one the run was trained on)"},
+     .help = "data set for the pictures and the confusion matrix (file, folder, list or pattern; default: "
+             "the one the run "
+             "was trained on)"},
     {.name = "output",
      .letter = 'o',
      .kind = ATR_OPTION_STRING,
@@ -224,7 +226,7 @@ done:
 }
 
 /* Scores, confusion matrix and pictures of a network of the run on the validation split. */
-static atr_status write_network(const char *model, bool best, const char *data, const report_options *o,
+static atr_status write_network(const char *model, bool best, const atr_list *data, const report_options *o,
                                 atr_text *page)
 {
     atr_status status = ATR_OK;
@@ -236,7 +238,7 @@ static atr_status write_network(const char *model, bool best, const char *data, 
 
     ATR_TRY(atr_session_open(&o->session, NULL, &session));
     ATR_TRY(atr_session_load(&session, model));
-    ATR_TRY(atr_dataset_open(data, &dataset));
+    ATR_TRY(atr_dataset_open_all(data->items, data->count, &dataset));
     ATR_TRY(atr_fit_mode_parse(session.info.fit, &fit));
     atr_text_append(page, "<h2>The %s network on val</h2>\n<p class=\"note\">", best ? "best" : "last");
     atr_report_escape(atr_session_text(&session, text), page);
@@ -290,7 +292,7 @@ static bool same_file(const struct stat *a, const struct stat *b)
 }
 
 /* Appends the network's part; a job that has just begun has none yet. */
-static atr_status append_network(const char *run, const char *data, const report_options *o, bool live,
+static atr_status append_network(const char *run, const atr_list *data, const report_options *o, bool live,
                                  network_part *part, atr_text *page)
 {
     char *model = NULL;
@@ -328,14 +330,15 @@ static atr_status write_page(const char *run, const char *path, const report_opt
     ATR_TRY(atr_run_history_read(run, &history));
     *ended = history.ended;
     live = live && !history.ended;
-    const char *data = o->data != NULL ? o->data : history.data;
+    const atr_list data = o->data != NULL ? (atr_list){1, &o->data}
+                                          : (atr_list){history.data_count, (const char *const *)history.data};
     atr_report_begin(run, atr_time_text(when), live ? o->every : 0, &parts.page);
     atr_report_summary(&history, &parts.page);
     if (write_curves(&history, &parts.page) != ATR_OK)
         say_missing("no curves", atr_status_message(), &parts);
-    if (data == NULL)
+    if (data.count == 0)
         say_missing("no scores and pictures", "the log names no data set; give --data DATA.h5", &parts);
-    else if (append_network(run, data, o, live, part, &parts.page) != ATR_OK)
+    else if (append_network(run, &data, o, live, part, &parts.page) != ATR_OK)
         say_missing("no scores and pictures", atr_status_message(), &parts);
     write_config(run, &parts.page);
     atr_report_end(&parts.page);

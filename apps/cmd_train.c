@@ -31,15 +31,19 @@ done:
 static atr_status train(atr_options *parsed, const atr_train_options *options, atr_comm *comm)
 {
     atr_trainer *trainer = NULL;
+    const char **data = NULL;
+    int64_t count = 0;
     atr_status status = ATR_OK;
 
-    ATR_TRY(atr_comm_agree(comm, atr_cli_positional(parsed, 1, 1)));
+    ATR_TRY(atr_comm_agree(comm, atr_cli_positional(parsed, 1, -1)));
     ATR_TRY(atr_comm_agree(comm, read_recipes(parsed, options)));
-    ATR_TRY(atr_trainer_create(parsed, options, atr_options_positional(parsed, 0), comm, &trainer));
+    ATR_TRY(atr_cli_arguments(parsed, 0, &data, &count));
+    ATR_TRY(atr_trainer_create(parsed, options, data, count, comm, &trainer));
     ATR_TRY(atr_trainer_run(trainer));
 
 done:
     atr_trainer_destroy(trainer);
+    atr_free(data);
     return status;
 }
 
@@ -56,8 +60,9 @@ int atr_cmd_train(int argc, char **argv)
     if (atr_comm_rank(comm) == 0)
         atr_cli_log();
     ATR_TRY(atr_train_table_create(&table));
-    ATR_TRY(atr_options_create("atrous train", "DATA.h5 -o RUN [OPTION...]",
+    ATR_TRY(atr_options_create("atrous train", "DATA.h5... -o RUN [OPTION...]",
                                "Trains a network on a packed data set; under mpirun on all ranks together.\n"
+                               "DATA.h5: a file, several, a folder of them, a list (*.txt), or a pattern.\n"
                                "SIGTERM, SIGINT or SIGUSR1: finishes the step, saves and ends with code 75.",
                                &parsed));
     ATR_TRY(atr_train_table_add(table, parsed, &options));

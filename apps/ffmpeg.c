@@ -48,13 +48,14 @@ static void push_path(arguments *a, const char *path, bool is_file)
     atr_free(name);
 }
 
-static void push_rate(arguments *a, const char *option, const atr_video *video)
+/* "PREFIXrate/scale" behind the option. */
+static void push_rate(arguments *a, const char *option, const char *prefix, const atr_video *video)
 {
     char text[64];
 
     if (video->rate == 0)
         return;
-    snprintf(text, sizeof text, "%lld/%lld", (long long)video->rate, (long long)video->rate_scale);
+    snprintf(text, sizeof text, "%s%lld/%lld", prefix, (long long)video->rate, (long long)video->rate_scale);
     push(a, option);
     push(a, text);
 }
@@ -223,8 +224,8 @@ atr_status atr_ffmpeg_decode(const char *path, const char *format, const atr_vid
     push_all(&a, quiet);
     push_input(&a, path, format);
     push_all(&a, what);
-    push_rate(&a, "-r", video);
-    push_size(&a, video); /* also where the stream changes its size midway */
+    push_rate(&a, "-vf", "fps=", video); /* -r would repeat frames at the ends: 7 of 10 for half the rate */
+    push_size(&a, video);                /* also where the stream changes its size midway */
     push(&a, "-");
     const atr_status status = start(&a, -1, out, process);
     free_arguments(&a);
@@ -258,7 +259,7 @@ atr_status atr_ffmpeg_encode(const char *path, const atr_video *video, atr_frame
     push(&a, "-pix_fmt");
     push(&a, form == ATR_FRAMES_GREY ? "gray" : "rgb24");
     push_size(&a, video);
-    push_rate(&a, "-framerate", video);
+    push_rate(&a, "-framerate", "", video);
     push(&a, "-i");
     push(&a, "-");
     if (count == 0)

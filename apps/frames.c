@@ -323,6 +323,7 @@ atr_status atr_frames_out_encode(const char *path, const atr_video *video, atr_f
     int read_end = -1;
 
     *out = (atr_frames_out){.path = path, .video = *video, .form = form, .fd = -1};
+    ATR_TRY(atr_path_check_target(path));
     ATR_TRY(name_partial(path, &out->partial));
     ATR_TRY(atr_process_pipe(&read_end, &out->fd));
     ATR_TRY(atr_ffmpeg_encode(out->partial, video, form, extra, count, read_end, &out->child));

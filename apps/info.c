@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "apps/runlog.h"
+#include "io/dataset.h"
 #include "io/h5.h"
 #include "io/h5_guard.h"
 #include "io/image.h"
@@ -55,7 +56,7 @@ done:
     return status;
 }
 
-atr_status atr_file_sniff(const char *path, atr_file_kind *out)
+static atr_status sniff_file(const char *path, atr_file_kind *out)
 {
     static const uint8_t hdf5[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1A, '\n'};
     atr_status status = ATR_OK;
@@ -63,11 +64,6 @@ atr_status atr_file_sniff(const char *path, atr_file_kind *out)
     int64_t bytes = 0;
     size_t got = 0;
 
-    if (atr_path_is_folder(path))
-        return atr_fail(
-            ATR_ERR_USAGE,
-            "%s is a folder; name a file (of a run: last.h5 or best.h5; `atrous report` shows a whole run)",
-            path);
     ATR_TRY(atr_path_size(path, &bytes));
     ATR_TRY(read_head(path, head, sizeof head, &got));
     /* An unfinished file of ours has an empty user block and HDF5's mark behind it. */
@@ -77,6 +73,28 @@ atr_status atr_file_sniff(const char *path, atr_file_kind *out)
     else
         *out = atr_image_sniff(head, got) != ATR_IMAGE_UNKNOWN ? ATR_FILE_PICTURE : ATR_FILE_WEIGHTS;
 done:
+    return status;
+}
+
+atr_status atr_file_sniff(const char *path, atr_file_kind *out)
+{
+    char **files = NULL;
+    int64_t count = 0;
+    const bool folder = atr_path_is_folder(path);
+    atr_status status = atr_dataset_files(&path, 1, &files, &count);
+
+    if (status == ATR_OK)
+        status = sniff_file(files[0], out);
+    if (count > 0 && strcmp(files[0], path) != 0)
+        status = atr_fail_prefix(status, "%s", path);
+    if (folder && (count == 0 || (status == ATR_OK && *out != ATR_FILE_DATASET)))
+        status =
+            atr_fail(ATR_ERR_USAGE,
+                     "%s is a folder; name a file, or a folder of data sets (of a run: last.h5 or best.h5; "
+                     "`atrous report` "
+                     "shows a whole run)",
+                     path);
+    atr_dataset_files_free(files, count);
     return status;
 }
 

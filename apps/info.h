@@ -13,8 +13,9 @@ typedef enum atr_file_kind {
     ATR_FILE_WEIGHTS  /* or something unknown: reading it says so */
 } atr_file_kind;
 
-/* Tells by the content, never by the name. The seal of our own files is checked on the way (ATR_ERR_DATA where it is broken).
- * ATR_ERR_USAGE: a folder; ATR_ERR_NOT_FOUND, ATR_ERR_IO. */
+/* Tells by the content, never by the name. The seal of our own files is checked on the way (ATR_ERR_DATA where it is broken). A folder,
+ * list or pattern (see atr_dataset_files()) is what its first file is, if that is a data set.
+ * ATR_ERR_USAGE: another folder; ATR_ERR_NOT_FOUND, ATR_ERR_IO. */
 atr_status atr_file_sniff(const char *path, atr_file_kind *out);
 
 typedef struct atr_info_request {

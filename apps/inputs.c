@@ -187,35 +187,47 @@ static int by_identity(const void *a, const void *b)
     return x->number < y->number ? -1 : x->number > y->number;
 }
 
-static int by_text(const void *a, const void *b)
+/* A file that would be written, and the input it is made of. */
+typedef struct output {
+    char *path;
+    int64_t input;
+} output;
+
+static int by_path(const void *a, const void *b)
 {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+    const output *x = a, *y = b;
+    const int order = strcmp(x->path, y->path);
+
+    return order != 0 ? order : (x->input > y->input) - (x->input < y->input);
 }
 
 static atr_status name_outputs(const atr_inputs *inputs, const char *folder, const char *const *suffixes,
-                               int64_t count, char **out)
+                               int64_t count, output *out)
 {
     atr_status status = ATR_OK;
 
     for (int64_t i = 0; i < inputs->count; i++)
-        for (int64_t s = 0; s < count; s++)
-            ATR_TRY(atr_format(&out[i * count + s], "%s/%s%s", folder, inputs->stems[i], suffixes[s]));
+        for (int64_t s = 0; s < count; s++, out++) {
+            out->input = i;
+            ATR_TRY(atr_format(&out->path, "%s/%s%s", folder, inputs->stems[i], suffixes[s]));
+        }
 done:
     return status;
 }
 
-static atr_status refuse_twins(char **sorted, int64_t count)
+static atr_status refuse_twins(const atr_inputs *inputs, const output *sorted, int64_t count)
 {
     for (int64_t i = 1; i < count; i++)
-        if (strcmp(sorted[i - 1], sorted[i]) == 0)
+        if (strcmp(sorted[i - 1].path, sorted[i].path) == 0)
             return atr_fail(ATR_ERR_USAGE,
-                            "two inputs would both be written to %s: give them different names, or run them "
+                            "%s and %s would both be written to %s: give them different names, or run them "
                             "one by one into different folders",
-                            sorted[i]);
+                            inputs->paths[sorted[i - 1].input], inputs->paths[sorted[i].input],
+                            sorted[i].path);
     return ATR_OK;
 }
 
-static atr_status refuse_overwriting(const atr_inputs *inputs, char *const *outputs, int64_t count)
+static atr_status refuse_overwriting(const atr_inputs *inputs, const output *outputs, int64_t count)
 {
     atr_status status = ATR_OK;
     identity *sources = NULL, target;
@@ -226,10 +238,10 @@ static atr_status refuse_overwriting(const atr_inputs *inputs, char *const *outp
         there += identify(inputs->paths[i], &sources[there]);
     qsort(sources, (size_t)there, sizeof *sources, by_identity);
     for (int64_t i = 0; i < count && status == ATR_OK; i++)
-        if (identify(outputs[i], &target) &&
+        if (identify(outputs[i].path, &target) &&
             bsearch(&target, sources, (size_t)there, sizeof *sources, by_identity) != NULL)
             status = atr_fail(ATR_ERR_USAGE, "%s is an input and would be overwritten: choose another folder",
-                              outputs[i]);
+                              outputs[i].path);
 done:
     atr_free(sources);
     return status;
@@ -239,19 +251,19 @@ atr_status atr_inputs_check_outputs(const atr_inputs *inputs, const char *folder
 {
     atr_status status = ATR_OK;
     int64_t each = 0;
-    char **outputs = NULL;
+    output *outputs = NULL;
 
     while (suffixes[each] != NULL)
         each++;
     const int64_t count = inputs->count * each;
     ATR_TRY(ATR_NEW(count, &outputs));
     ATR_TRY(name_outputs(inputs, folder, suffixes, each, outputs));
-    qsort(outputs, (size_t)count, sizeof *outputs, by_text);
-    ATR_TRY(refuse_twins(outputs, count));
+    qsort(outputs, (size_t)count, sizeof *outputs, by_path);
+    ATR_TRY(refuse_twins(inputs, outputs, count));
     ATR_TRY(refuse_overwriting(inputs, outputs, count));
 done:
     for (int64_t i = 0; outputs != NULL && i < count; i++)
-        atr_free(outputs[i]);
+        atr_free(outputs[i].path);
     atr_free(outputs);
     return status;
 }

@@ -41,7 +41,8 @@ int atrous_open(const char *path, const atrous_settings *settings, atrous_model 
         return (int)atr_fail(ATR_ERR_USAGE, "atrous_open: no path, or a negative setting");
     ATR_TRY(ATR_NEW(1, &m));
     pthread_mutex_init(&m->lock, NULL);
-    ATR_TRY(atr_session_open(&(atr_session_options){"auto", chosen.threads}, NULL, &m->session));
+    ATR_TRY(atr_session_open(&(atr_session_options){.backend = "auto", .threads = chosen.threads}, NULL,
+                             &m->session));
     ATR_TRY(atr_session_load(&m->session, path));
     ATR_TRY(choose_fit(&chosen, &m->session.info, &fit));
     ATR_TRY(atr_segmenter_create(&m->session.info, m->session.graph, m->session.params, m->session.backend,

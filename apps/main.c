@@ -73,11 +73,11 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_help(stdout);
-        return ATR_EXIT_DONE;
+        return check_output(ATR_EXIT_DONE);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("atrous %s\n", atr_cli_version());
-        return ATR_EXIT_DONE;
+        return check_output(ATR_EXIT_DONE);
     }
     const atr_command *const command = find_command(argv[1]);
     return command != NULL ? check_output(command->run(argc - 1, argv + 1)) : refuse_command(argv[1]);

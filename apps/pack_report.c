@@ -59,6 +59,8 @@ void atr_dataset_print(const atr_dataset *dataset)
     int64_t least[2] = {0}, most[2] = {0};
 
     size_range(dataset, least, most);
+    if (atr_dataset_file_count(dataset) > 1)
+        printf("%lld files: ", (long long)atr_dataset_file_count(dataset));
     printf("%s: %lld samples (train %lld, val %lld, test %lld), %lld classes, fingerprint %016llx\n",
            atr_dataset_path(dataset), (long long)atr_dataset_count(dataset), (long long)members(dataset, 0),
            (long long)members(dataset, 1), (long long)members(dataset, 2), (long long)classes->count,

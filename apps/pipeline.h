@@ -6,7 +6,8 @@
 #include "apps/segmenter.h"
 
 /* Pictures or frames through a network in three stages that overlap: a thread reads (decodes), the calling thread runs the
- * network, a thread writes (draws, encodes). Bounded queues between them, so memory does not grow with the number of
+ * network, a thread writes (draws, encodes). With several streams as many threads run the network at once, each on its own part of the
+ * CPUs. Bounded queues between them, so memory does not grow with the number of
  * pictures. Everything comes out in the order it went in, and the same whatever the batch. */
 
 /* One picture on its way. Pieces are used again: buffers are kept from picture to picture. */
@@ -20,10 +21,12 @@ typedef struct atr_piece {
 } atr_piece;
 
 typedef struct atr_pipeline {
-    atr_segmenter *segmenter;
+    atr_segmenter *const *segmenters; /* [streams], of one network and with the same settings */
+    int streams;                      /* 1: the calling thread runs the network, on all CPUs */
     int64_t classes;
-    int64_t batch;                          /* pictures in one pass of the network, at most */
-    bool same_size;                         /* only pictures of one size share a pass */
+    int64_t batch;    /* pictures in one pass of the network, at most */
+    int64_t expected; /* pictures that will come, 0: not known; the first plan is made while they are read */
+    bool same_size;   /* only pictures of one size share a pass */
     bool probabilities, confidence, logits; /* wanted beside ids */
     /* On the reading thread: fills piece->picture, or piece->status by atr_piece_fail() where only this picture is bad, or sets
      * *end where there are no more. A failure ends the input: what was read before is finished first. A call that may wait long

@@ -53,7 +53,7 @@ static void write_script(const atr_plot *plot, const char *terminal, atr_text *s
                     terminal);
     atr_plot_titles(plot->title, plot->x_label, plot->y_label, script);
     atr_text_append(script,
-                    plot->curve_count > 1 ? "set key outside bottom center horizontal\n" : "unset key\n");
+                    plot->curve_count > 1 ? "set key outside top center horizontal\n" : "unset key\n");
     if (plot->log_x)
         atr_text_append(script, "set logscale x 2\n");
     if (plot->from_zero)

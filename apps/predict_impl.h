@@ -4,6 +4,7 @@
 #include "apps/inputs.h"
 #include "apps/pipeline.h"
 #include "apps/session.h"
+#include "apps/streams.h"
 #include "apps/tally.h"
 
 /* Inside `atrous predict`: its options, what it makes of a picture, and its three ways to run: pictures, video, speed. */
@@ -34,6 +35,7 @@ typedef struct predict_options {
     const char *csv;
     int fit; /* atr_fit_mode */
     const char *size;
+    const char *streams; /* a number, or "auto" */
     int64_t batch;
     int mirror; /* atr_mirror */
     atr_list scales;
@@ -64,7 +66,7 @@ typedef struct predict_job {
     const predict_options *options;
     const char *model; /* path */
     atr_session session;
-    atr_segmenter *segmenter;
+    atr_streams streams;
     bool cutout[256], probable[256]; /* classes that are cut out, whose probabilities are written */
     atr_tally tally;
     bool counts; /* somebody wants the tally */

@@ -132,6 +132,14 @@ const atr_option predict_rows[] = {
      .help =
          "pictures in one pass of the network (with --fit none only neighbours of one size); the results are "
          "the same"},
+    {.name = "streams",
+     .kind = ATR_OPTION_STRING,
+     .offset = AT(streams),
+     .value = "auto",
+     .argument = "N",
+     .help = "passes of the network at once, each on its share of the threads and in memory of its own; "
+             "auto: a thread each where "
+             "there are pictures enough; the results are the same"},
     {.name = "tta",
      .kind = ATR_OPTION_CHOICE,
      .offset = AT(mirror),
@@ -273,6 +281,9 @@ atr_status predict_check_options(const atr_options *parsed, const predict_option
 {
     atr_status status = ATR_OK;
 
+    if (o->speed > 0 && atr_options_given(parsed, "streams"))
+        return atr_fail(ATR_ERR_USAGE,
+                        "--fps measures one pass at a time, on all threads: --streams has no meaning");
     if (o->size != NULL && atr_options_given(parsed, "fit") && o->fit == ATR_RUN_NONE)
         return atr_fail(ATR_ERR_USAGE, "--fit none runs at each picture's own size: --size has no meaning");
     if (video)

@@ -175,7 +175,7 @@ static atr_status write_logits(const predict_job *job, const atr_piece *piece, i
     int64_t height = 0, width = 0;
 
     (void)class_id;
-    atr_segmenter_logits_size(job->segmenter, &piece->picture, &height, &width);
+    atr_segmenter_logits_size(job->streams.segmenters[0], &piece->picture, &height, &width);
     const atr_tensor tensor = atr_tensor_make(
         ATR_F32, 3, (const int64_t[]){job->session.info.classes, height, width}, piece->result.logits);
     return atr_npy_write(path, &tensor);

@@ -166,8 +166,7 @@ static atr_status print_results(const pictures *p, double seconds)
         fputs(table.bytes, stdout);
     }
     fprintf(csv_only ? stderr : stdout, "%lld of %lld pictures done in %.2f s (%.1f a second)%s%s\n", done,
-            count, seconds, (double)count / seconds, o->out != NULL ? ": " : "",
-            o->out != NULL ? o->out : "");
+            count, seconds, (double)done / seconds, o->out != NULL ? ": " : "", o->out != NULL ? o->out : "");
 done:
     atr_free(table.bytes);
     return status;
@@ -206,6 +205,7 @@ atr_status predict_pictures(predict_job *job, const atr_inputs *inputs, predict_
     pipeline.read = read_picture;
     pipeline.write = write_picture;
     pipeline.user = &p;
+    pipeline.expected = inputs->count;
     ATR_TRY(atr_pipeline_run(&pipeline));
     ATR_TRY(atr_tally_finish_csv(&job->tally));
     *result = (predict_result){inputs->count - p.failed, p.failed};

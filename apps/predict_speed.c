@@ -40,10 +40,10 @@ static atr_status measure(predict_job *job, speed *s)
         s->wanted[i] = (atr_segmentation){.ids = s->ids + i * pixels};
     }
     /* The first pass plans and packs. */
-    ATR_TRY(atr_segmenter_run_batch(job->segmenter, s->pictures, s->wanted, batch));
+    ATR_TRY(atr_segmenter_run_batch(job->streams.segmenters[0], s->pictures, s->wanted, batch));
     for (int64_t i = 0; i < repeats; i++) {
         const double start = atr_seconds();
-        ATR_TRY(atr_segmenter_run_batch(job->segmenter, s->pictures, s->wanted, batch));
+        ATR_TRY(atr_segmenter_run_batch(job->streams.segmenters[0], s->pictures, s->wanted, batch));
         s->seconds[i] = atr_seconds() - start;
     }
 done:

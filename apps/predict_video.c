@@ -1,5 +1,4 @@
 /* `atrous predict` on video: frames in, the same frames with their classes out. */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -301,8 +300,7 @@ atr_status predict_video(predict_job *job, const char *input, predict_result *re
     atr_status status = ATR_OK;
     video v = {.job = job, .in = {.fd = -1}, .out = {.fd = -1}};
 
-    signal(SIGPIPE, SIG_IGN); /* a reader that goes away is an error with words, not a sudden end */
-    atr_stop_watch();
+    atr_stop_watch(); /* a reader that goes away is an error with words, not a sudden end */
     v.start = v.told = atr_seconds();
     ATR_TRY(open_input(&v, input));
     ATR_TRY(open_output(&v, input));

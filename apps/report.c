@@ -190,9 +190,11 @@ void atr_report_summary(const atr_run_history *h, atr_text *page)
         end_tile("pictures per second", page);
     }
     atr_text_append(page, "</div>\n");
-    if (h->data != NULL) {
+    if (h->data_count > 0) {
         atr_text_append(page, "<p class=\"note\">Trained on ");
-        atr_report_escape(h->data, page);
+        atr_report_escape(h->data[0], page);
+        if (h->data_count > 1)
+            atr_text_append(page, " and %lld more", (long long)h->data_count - 1);
         atr_text_append(page, "</p>\n");
     }
 }

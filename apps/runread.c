@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "io/dataset.h"
 #include "io/image.h"
 #include "io/path.h"
 
@@ -66,13 +67,31 @@ done:
     return status;
 }
 
+/* A name, or a list of names. */
+static atr_status add_data(atr_run_history *h, const json_t *data)
+{
+    const bool list = json_is_array(data);
+    const size_t count = list ? json_array_size(data) : 1;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(ATR_NEW((int64_t)count, &h->data));
+    for (size_t i = 0; i < count; i++) {
+        const char *name = json_string_value(list ? json_array_get(data, i) : data);
+        if (name != NULL)
+            ATR_TRY(atr_strdup(name, &h->data[h->data_count++]));
+    }
+
+done:
+    return status;
+}
+
 static atr_status add_line(reading *r, const json_t *line)
 {
     const char *kind = json_string_value(json_object_get(line, "kind"));
-    const char *data = json_string_value(json_object_get(line, "data"));
+    const json_t *data = json_object_get(line, "data");
 
     if (data != NULL && r->history.data == NULL) {
-        const atr_status status = atr_strdup(data, &r->history.data);
+        const atr_status status = add_data(&r->history, data);
         if (status != ATR_OK)
             return status;
     }
@@ -137,6 +156,6 @@ void atr_run_history_free(atr_run_history *history)
     atr_free(history->lr);
     atr_free(history->images_per_s);
     atr_free(history->evals);
-    atr_free(history->data);
+    atr_dataset_files_free(history->data, history->data_count);
     memset(history, 0, sizeof *history);
 }

@@ -105,6 +105,20 @@ static atr_status choose_plan(atr_segmenter *s, int64_t batch, atr_extent size)
     return status;
 }
 
+atr_status atr_segmenter_prepare(atr_segmenter *s, int64_t batch)
+{
+    const atr_image any = {0};
+
+    atr_status status = ATR_OK;
+
+    if (s->fit == ATR_RUN_NONE)
+        return ATR_OK;
+    ATR_TRY(choose_plan(s, batch, atr_segmenter_canvas(s, &any, atr_view_at(&s->views, 0).scale)));
+    ATR_TRY(atr_plan_pack(s->current));
+done:
+    return status;
+}
+
 /* Room for `pictures` of `size`: their boxes, the network's input, and one canvas. */
 static atr_status reserve(atr_segmenter *s, int64_t pictures, atr_extent size)
 {

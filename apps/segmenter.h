@@ -53,6 +53,10 @@ typedef struct atr_views {
  * ATR_ERR_USAGE for a scale outside of 1/16..16 or too many of them. */
 atr_status atr_segmenter_set_views(atr_segmenter *segmenter, const atr_views *views);
 
+/* Makes the plan for passes of `batch` pictures now, so that it is there when the first ones have been read. Nothing to do where the
+ * size is not known before (ATR_RUN_NONE). */
+atr_status atr_segmenter_prepare(atr_segmenter *segmenter, int64_t batch);
+
 /* What is wanted of a picture of height x width; any may be NULL. */
 typedef struct atr_segmentation {
     uint8_t *ids;         /* [height,width] class ids */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "dnn/rewrites.h"
 #include "io/image.h"
 #include "io/letterbox.h"
 
@@ -22,6 +23,14 @@ const atr_option atr_session_rows[] = {
      .least = 0,
      .most = 4096,
      .help = "threads per process; 0: as many as CPUs were given to it"},
+    {.name = "rewrite",
+     .kind = ATR_OPTION_LIST,
+     .offset = offsetof(atr_session_options, rewrite),
+     .argument = "-NAME,...",
+     .help =
+         "for tests and diagnosis: without these ways to speed up a network: fold-norm, norm-act, concat, "
+         "resized, all",
+     .once = true},
     {.name = NULL},
 };
 
@@ -83,6 +92,8 @@ atr_status atr_session_open(const atr_session_options *options, atr_comm *comm, 
     out->comm = comm;
     ATR_TRY(decide_threads(options->threads, out));
     ATR_TRY(atr_backend_open(options->backend, out->threads.count, &out->backend));
+    for (int64_t i = 0; i < options->rewrite.count; i++)
+        ATR_TRY(atr_rewrites_without(options->rewrite.items[i], &out->backend->rewrites));
 
 done:
     return atr_session_agree(out, status);

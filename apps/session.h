@@ -23,6 +23,7 @@
 typedef struct atr_session_options {
     const char *backend; /* a name, or "auto" */
     int64_t threads;     /* 0: all that were given to this process */
+    atr_list rewrite;    /* -NAME: plans do without that rewrite (dnn/rewrites.h) */
 } atr_session_options;
 
 extern const atr_option atr_session_rows[];

@@ -83,6 +83,18 @@ done:
     return status;
 }
 
+/* One name as text, several as a list. */
+static void append_data(const atr_trainer *trainer, atr_text *text)
+{
+    const bool several = trainer->data_count > 1;
+
+    for (int64_t i = 0; i < trainer->data_count; i++) {
+        atr_text_append(text, i > 0 ? "," : several ? "[" : "");
+        atr_json_string(text, trainer->data[i]);
+    }
+    atr_text_append(text, several ? "]" : "");
+}
+
 /* The log's first line of each start: what was run on what. */
 static atr_status log_start(atr_trainer *trainer)
 {
@@ -90,7 +102,7 @@ static atr_status log_start(atr_trainer *trainer)
     atr_text text = {0};
 
     atr_text_append(&text, "{\"kind\":\"start\",\"time\":\"%s\",\"data\":", atr_time_text(now));
-    atr_json_string(&text, trainer->data);
+    append_data(trainer, &text);
     atr_text_append(
         &text,
         ",\"fingerprint\":\"%016llx\",\"backbone\":\"%s\",\"classes\":%lld,\"batch\":%lld,\"ranks\":%d,"

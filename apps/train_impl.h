@@ -26,7 +26,8 @@ struct atr_trainer {
     /* Borrowed. */
     const atr_options *parsed;
     const atr_train_options *options;
-    const char *data;
+    const char *const *data; /* [data_count] names of its files, as given */
+    int64_t data_count;
     atr_comm *comm;
 
     atr_train_config config;

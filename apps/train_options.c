@@ -27,6 +27,8 @@ static const atr_option rows[] = {
      .help = "go on where RUN stopped, exactly; its config.yaml is the recipe"},
     {.name = "force", .kind = ATR_OPTION_FLAG, FIELD(force), .once = true,
      .help = "start over in an existing RUN"},
+    {.name = "stage", .kind = ATR_OPTION_STRING, FIELD(stage), .argument = "DIR", .once = true,
+     .help = "copy the data set to this folder of each node (a local disk, /dev/shm) and read it there; a good copy is found again"},
     {.name = "stop-after", .kind = ATR_OPTION_INT, FIELD(stop_after), .value = "0", .least = 0,
      .most = MANY, .once = true,
      .help = "save and stop (exit 75) when this many steps are done; 0: never"},
@@ -125,6 +127,9 @@ static const atr_option rows[] = {
      .help = "of weights, shuffling, augmentation, dropout"},
     {.name = "compat", .kind = ATR_OPTION_CHOICE, FIELD(compat), .value = "none", .choices = compats,
      .help = "reference: padding is class 0, and losses count ignored pixels, as in the reference"},
+    {.name = "jpeg-scale", .kind = ATR_OPTION_FLAG, FIELD(jpeg_scale),
+     .help = "decode a JPEG at a half, quarter or eighth where augmentation shrinks it at least as much: less work with large "
+             "photographs, pixels slightly different"},
     {.name = "loader-threads", .kind = ATR_OPTION_INT, FIELD(loader_threads), .value = "0", .least = 0,
      .most = 256,
      .help = "threads that prepare samples, in the gaps that training leaves; 0: by the CPUs given"},

@@ -86,6 +86,7 @@ static atr_status start_loader(atr_trainer *trainer)
         .width = trainer->config.width,
         .augment = trainer->config.augment,
         .padding = trainer->config.padding,
+        .jpeg_scale = trainer->options->jpeg_scale,
         .threads = loader_threads(trainer),
         .prefetch = 2,
         .epoch = trainer->cursor.epoch + (behind ? 1 : 0),

@@ -3,17 +3,49 @@
 
 #include "apps/cli.h"
 #include "apps/placement.h"
+#include "apps/stage.h"
+#include "apps/stop.h"
 #include "apps/train_impl.h"
 #include "core/log.h"
 #include "core/recipe.h"
 #include "core/timer.h"
 
+/* Copies of the data set's files near the ranks, and the data set of them. Collective. */
+static atr_status open_staged(atr_trainer *trainer)
+{
+    atr_staged staged = {0};
+    atr_text said = {0};
+    char **files = NULL;
+    int64_t count = 0;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(
+        atr_comm_agree(trainer->comm, atr_dataset_files(trainer->data, trainer->data_count, &files, &count)));
+    status = atr_stage_files(trainer->comm, trainer->options->stage, files, count, &staged, &said);
+    if (status == ATR_ERR_STOPPED)
+        atr_train_say(trainer,
+                      "R03: %s: stopped before the first step, exit 75. What was staged is kept: the "
+                      "same command goes on.",
+                      atr_stop_signal());
+    ATR_TRY(status);
+    if (trainer->root && said.bytes != NULL)
+        atr_train_say(trainer, "%s", said.bytes);
+    ATR_TRY(
+        atr_comm_agree(trainer->comm, atr_dataset_open_files(staged.files, staged.count, &trainer->dataset)));
+
+done:
+    atr_free(said.bytes);
+    atr_staged_free(&staged);
+    atr_dataset_files_free(files, count);
+    return status;
+}
+
 static atr_status open_inputs(atr_trainer *trainer)
 {
     atr_status status = ATR_OK;
 
-    ATR_TRY(atr_train_config_from(trainer->parsed, trainer->options, &trainer->config));
-    ATR_TRY(atr_dataset_open(trainer->data, &trainer->dataset));
+    if (trainer->dataset == NULL)
+        ATR_TRY(atr_dataset_open_all(trainer->data, trainer->data_count, &trainer->dataset));
     ATR_TRY(atr_train_phases_check(trainer));
     ATR_TRY(atr_loss_weigh(&trainer->options->loss, trainer->dataset, &trainer->config.loss));
     ATR_TRY(atr_options_yaml(trainer->parsed, &trainer->config_text));
@@ -96,6 +128,14 @@ static atr_status create(atr_trainer *trainer, atr_checkpoint_file **file)
 {
     atr_status status = ATR_OK;
 
+    ATR_TRY(atr_comm_agree(trainer->comm,
+                           atr_train_config_from(trainer->parsed, trainer->options, &trainer->config)));
+    if (trainer->options->stage != NULL) {
+        /* A folder that cannot be used is said before much is copied. */
+        ATR_TRY(atr_comm_agree(trainer->comm,
+                               trainer->root ? atr_train_folder_prepare(trainer->options) : ATR_OK));
+        ATR_TRY(open_staged(trainer));
+    }
     ATR_TRY(atr_comm_agree(trainer->comm, open_inputs(trainer)));
     ATR_TRY(atr_session_open(&trainer->options->session, trainer->comm, &trainer->session));
     if (trainer->options->resume)
@@ -109,14 +149,16 @@ static atr_status create(atr_trainer *trainer, atr_checkpoint_file **file)
     ATR_TRY(atr_train_phase_begin(trainer));
     ATR_TRY(atr_comm_agree(trainer->comm, trainer->root ? atr_train_folder_open_log(trainer) : ATR_OK));
     atr_train_show_start(trainer);
+    if (trainer->root)
+        atr_cli_warn_gap(trainer->dataset);
     ATR_TRY(show_places(trainer));
 
 done:
     return status;
 }
 
-atr_status atr_trainer_create(const atr_options *parsed, const atr_train_options *options, const char *data,
-                              atr_comm *comm, atr_trainer **out)
+atr_status atr_trainer_create(const atr_options *parsed, const atr_train_options *options,
+                              const char *const *data, int64_t data_count, atr_comm *comm, atr_trainer **out)
 {
     atr_trainer *trainer = NULL;
     atr_checkpoint_file *file = NULL;
@@ -127,6 +169,7 @@ atr_status atr_trainer_create(const atr_options *parsed, const atr_train_options
     trainer->parsed = parsed;
     trainer->options = options;
     trainer->data = data;
+    trainer->data_count = data_count;
     trainer->comm = comm;
     trainer->root = atr_comm_rank(comm) == 0;
     trainer->columns = trainer->root ? atr_cli_columns(stderr) : 0;

@@ -45,7 +45,8 @@ static void show_data(const atr_trainer *trainer)
     const int64_t train = atr_dataset_split(trainer->dataset, ATR_SPLIT_TRAIN, &samples);
     const int64_t val = atr_dataset_split(trainer->dataset, ATR_SPLIT_VAL, &samples);
 
-    atr_train_say(trainer, "data: %s, %lld train, %lld val", trainer->data, (long long)train, (long long)val);
+    atr_train_say(trainer, "data: %s, %lld train, %lld val", atr_dataset_path(trainer->dataset),
+                  (long long)train, (long long)val);
 }
 
 static void show_memory(const atr_trainer *trainer)

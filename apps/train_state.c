@@ -77,7 +77,7 @@ static atr_status check_same_run(const atr_trainer *trainer, const atr_checkpoin
     if (state->data_fingerprint != atr_dataset_fingerprint(trainer->dataset))
         return atr_fail(ATR_ERR_USAGE,
                         "%s was trained on other data than %s: a run is resumed on the data it began with",
-                        path, trainer->data);
+                        path, atr_dataset_path(trainer->dataset));
     if (strcmp(info->backbone, options->backbone) != 0 || info->output_stride != options->output_stride ||
         info->height != trainer->config.height || info->width != trainer->config.width)
         return atr_fail(

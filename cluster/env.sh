@@ -20,6 +20,21 @@ if [ -n "${ATROUS_INTERFACE:-}" ]; then
     export OMPI_MCA_btl_tcp_if_include="$ATROUS_INTERFACE" OMPI_MCA_oob_tcp_if_include="$ATROUS_INTERFACE"
 fi
 
+# ATROUS_STAGE=DIR: the data set is copied to this folder of each node first (`atrous train --stage`). "job": the job's own folder there.
+atrous_stage=()
+# shellcheck disable=SC2034
+case ${ATROUS_STAGE:-} in
+'') ;;
+job)
+    if [ -n "${SLURM_TMPDIR:-${TMPDIR:-}}" ]; then
+        atrous_stage=(--stage "${SLURM_TMPDIR:-$TMPDIR}")
+    else
+        echo 'atrous: ATROUS_STAGE=job, but this job has neither SLURM_TMPDIR nor TMPDIR: nothing is staged' >&2
+    fi
+    ;;
+*) atrous_stage=(--stage "$ATROUS_STAGE") ;;
+esac
+
 # Set to the name of the last signal that atrous_run handed on.
 atrous_signal=
 

@@ -13,9 +13,22 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
 [ $# -gt 0 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
-# Distinct pairs of core and socket; distinct NUMA domains. Both count what this process may use.
-count_cores() { lscpu --parse=CORE,SOCKET 2>/dev/null | grep -v '^#' | sort -u | wc -l; }
-count_domains() { lscpu --parse=NODE 2>/dev/null | grep -v '^#' | sort -u | wc -l; }
+# Distinct pairs of core and socket, or distinct NUMA domains, of the CPUs that this process may use (lscpu lists those of others, too).
+count()
+{
+    lscpu --parse="CPU,$1" 2>/dev/null | awk -F, -v list="$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)" '
+        BEGIN {
+            pieces = split(list, piece, ",")
+            for (i = 1; i <= pieces; i++) {
+                ends = split(piece[i], end, "-")
+                for (cpu = end[1] + 0; cpu <= end[ends] + 0; cpu++) allowed[cpu] = 1
+            }
+        }
+        !/^#/ && ($1 in allowed) && !seen[$2 "," $3]++ { total++ }
+        END { print total + 0 }'
+}
+count_cores() { count CORE,SOCKET; }
+count_domains() { count NODE; }
 
 hostfile=${ATROUS_HOSTFILE:-${PBS_NODEFILE:-}}
 nodes=${ATROUS_NODES:-${SLURM_JOB_NUM_NODES:-}}
@@ -29,6 +42,15 @@ cores=${ATROUS_CORES:-${SLURM_CPUS_PER_TASK:-}}
 if [ -z "$cores" ]; then
     cores=$(($(count_cores) / ranks))
     [ "$cores" -ge 1 ] || cores=1
+fi
+# Slurm counts hardware threads where a core has two, mpirun binds to cores: not more of them than there are.
+if [ -z "${ATROUS_CORES:-}" ] && [ -n "${SLURM_JOB_ID:-}" ]; then
+    most=$(($(count_cores) / ranks))
+    if [ "$most" -ge 1 ] && [ "$cores" -gt "$most" ]; then
+        # What env.sh made of Slurm's number for the job script.
+        [ "${OMP_NUM_THREADS:-}" != "$cores" ] || OMP_NUM_THREADS=$most
+        cores=$most
+    fi
 fi
 export ATROUS_CORES=$cores
 # shellcheck source=cluster/env.sh

@@ -165,8 +165,11 @@ static atr_status parse_scalar(const atr_option *row, const char *text, atr_opti
     case ATR_OPTION_FLAG:
         return parse_flag(row, text, origin, &out->flag);
     case ATR_OPTION_INT:
-        if (!atr_parse_int(text, &out->whole))
+        if (!atr_parse_int(text, &out->whole)) {
+            if (bounded(row) && atr_parse_real(text, &out->real) && fabs(out->real) >= 0x1p63)
+                return check_bounds(row, out->real, text, origin); /* whole, but no 64 bits hold it */
             return not_a(row, "a whole number", text, origin);
+        }
         return check_bounds(row, (double)out->whole, text, origin);
     case ATR_OPTION_REAL:
         if (!atr_parse_real(text, &out->real))

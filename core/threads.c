@@ -64,6 +64,36 @@ atr_cpu_mask atr_cpu_mask_get(void)
     return mask;
 }
 
+bool atr_threads_bind(const atr_cpu_mask *mask)
+{
+    return sched_setaffinity(0, sizeof mask->words, (const cpu_set_t *)mask->words) == 0;
+}
+
+bool atr_threads_unbind(void)
+{
+    const atr_cpu_mask mask = atr_cpu_mask_get();
+
+    return atr_threads_bind(&mask);
+}
+
+atr_cpu_mask atr_cpu_mask_part(const atr_cpu_mask *mask, int parts, int index)
+{
+    const int count = atr_cpu_mask_count(mask);
+    const int first = (int)((int64_t)index * count / parts),
+              next = (int)((int64_t)(index + 1) * count / parts);
+    const int end = next > first ? next : first + 1;
+    atr_cpu_mask part = {{0}};
+    int number = 0;
+
+    for (int cpu = 0; cpu < MASK_BITS; cpu++)
+        if (atr_cpu_mask_has(mask, cpu)) {
+            if (number >= first && number < end)
+                atr_cpu_mask_add(&part, cpu);
+            number++;
+        }
+    return part;
+}
+
 int atr_cpu_mask_count(const atr_cpu_mask *mask)
 {
     int count = 0;

@@ -39,6 +39,16 @@ void atr_threads_decide(atr_threads *threads);
 enum { ATR_THREADS_TEXT_BYTES = 256 };
 char *atr_threads_text(const atr_threads *threads, char *text);
 
+/* Lets the calling thread run on all CPUs of the process: a thread inherits the one place that OpenMP may have tied its maker to.
+ * False where the system does not allow it; work goes on all the same, only not as smoothly. */
+bool atr_threads_unbind(void);
+
+/* Part number `index` of `parts` of a mask, in order of the CPUs' numbers; each has at least one CPU (where there are fewer CPUs than parts,
+ * some share one). */
+atr_cpu_mask atr_cpu_mask_part(const atr_cpu_mask *mask, int parts, int index);
+/* Keeps the calling thread, and those it will make, on these CPUs. False where the system does not allow it. */
+bool atr_threads_bind(const atr_cpu_mask *mask);
+
 /* This process's mask, whatever places OpenMP ties its threads to, and the number of its CPUs. */
 atr_cpu_mask atr_cpu_mask_get(void);
 int atr_cpu_mask_count(const atr_cpu_mask *mask);

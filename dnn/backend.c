@@ -3,6 +3,8 @@
 #include <omp.h>
 #include <string.h>
 
+#include "dnn/rewrites.h"
+
 /* All back ends of this build, best first. */
 static const atr_backend_table *const tables[] = {&atr_backend_cpu, &atr_backend_ref};
 
@@ -78,6 +80,7 @@ atr_status atr_backend_open(const char *name, int threads, atr_backend **out)
     opened->backend.table = &opened->table;
     /* Kernels share work among as many threads as they were promised: a team made smaller would leave work undone. */
     opened->backend.threads = threads < omp_get_thread_limit() ? threads : omp_get_thread_limit();
+    opened->backend.rewrites = ATR_REWRITE_ALL;
     atr_backend_enter(&opened->backend);
     if (table->open != NULL)
         ATR_TRY(table->open(opened->backend.threads, &opened->backend.engine));

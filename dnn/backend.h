@@ -109,6 +109,7 @@ struct atr_backend {
     const atr_backend_table *table;
     void *engine;
     int threads;
+    int rewrites; /* bits of atr_rewrite (dnn/rewrites.h) that plans on it may apply; all, unless the opener takes some away */
 };
 
 /* Opens a back end by name ("auto": the best that is there). An unknown or absent one is ATR_ERR_UNSUPPORTED:

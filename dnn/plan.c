@@ -190,7 +190,7 @@ static atr_status check_options(const atr_plan_options *options)
 static atr_status compile(atr_plan *plan)
 {
     atr_status status = ATR_OK;
-    const int on = plan->options.rewrites;
+    const int on = plan->options.rewrites & plan->backend->rewrites;
     const bool training = plan->options.mode == ATR_TRAIN;
 
     ATR_TRY(plan_lower(plan));
@@ -204,8 +204,7 @@ static atr_status compile(atr_plan *plan)
         plan_rewrite_concat(plan);
     ATR_TRY(plan_place(plan));
     ATR_TRY(plan_backward(plan));
-    for (int s = 0; s < plan->step_count; s++)
-        ATR_TRY(plan_prepare_step(plan, s));
+    ATR_TRY(plan_prepare(plan));
     ATR_TRY(plan_memory(plan));
 done:
     return status;
@@ -299,6 +298,12 @@ static atr_status refresh(atr_plan *plan)
     }
     plan->version = version;
     return ATR_OK;
+}
+
+atr_status atr_plan_pack(atr_plan *plan)
+{
+    atr_backend_enter(plan->backend);
+    return refresh(plan);
 }
 
 static void lend_images(atr_plan *plan, const float *images)

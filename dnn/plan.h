@@ -3,28 +3,19 @@
 
 #include "core/graph.h"
 #include "dnn/backend.h"
+#include "dnn/rewrites.h"
 
 /* How a graph is run at one batch and picture size: an array of steps, their packed weights, one arena.
  * Not thread-safe; plans do not share state, so several may run at once. */
 
 typedef enum atr_mode { ATR_INFER, ATR_TRAIN } atr_mode;
 
-/* Rewrites that the plan may apply, all exact in real arithmetic. Tests switch them off one by one. */
-typedef enum atr_rewrite {
-    ATR_REWRITE_FOLD_NORM =
-        1 << 0, /* inference and frozen parts: batch norm, activation and residual into the convolution */
-    ATR_REWRITE_NORM_ACT = 1 << 1, /* training: batch norm + activation as one step */
-    ATR_REWRITE_CONCAT = 1 << 2,   /* producers write into channel slices */
-    ATR_REWRITE_RESIZED = 1 << 3,  /* a 3x3 convolution of an enlarged map runs at the low resolution */
-    ATR_REWRITE_ALL = -1
-} atr_rewrite;
-
 typedef struct atr_plan_options {
     atr_mode mode;
     int64_t batch, height, width;
     bool freeze_norm; /* training with running statistics, which stay as they are */
     bool keep_taps;   /* the tapped activations stay readable after forward (tests) */
-    int rewrites;     /* bits of atr_rewrite */
+    int rewrites;     /* bits of atr_rewrite; those that the back end was told to do without are left out */
 } atr_plan_options;
 
 typedef struct atr_plan atr_plan;
@@ -38,6 +29,9 @@ void atr_plan_destroy(atr_plan *plan);
 /* Runs the network on images [N,H,W,C] f32 (host). In training they must stay until backward is done.
  * Notices changed parameters by atr_params_version(). */
 atr_status atr_plan_forward(atr_plan *plan, const float *images);
+
+/* Brings the weights into the form that the kernels want, which the next forward pass does otherwise. */
+atr_status atr_plan_pack(atr_plan *plan);
 
 /* Keys of the samples in the batch, [N], for dropout; copied. Without a call all are 0. */
 void atr_plan_set_sample_keys(atr_plan *plan, const uint64_t *keys);

@@ -8,7 +8,7 @@
  *   plan_rewrite_*   one file and one function each: fuse or drop steps
  *   plan_place       values -> buffers (or channel slices of one)
  *   plan_backward    gradients: which buffer each one lives in, which step writes it, where two must be summed
- *   prepare          kernels learn their shapes and say what they keep
+ *   plan_prepare     kernels learn their shapes and say what they keep
  *   plan_memory      life times of buffers over the run -> offsets in one arena -> pointers */
 
 /* An activation: the output of one step. Values are numbered; a rewrite may leave some without a producer. */
@@ -94,6 +94,7 @@ void plan_rewrite_concat(atr_plan *plan);
 void plan_rewrite_resized(atr_plan *plan);
 atr_status plan_place(atr_plan *plan);
 atr_status plan_backward(atr_plan *plan);
+atr_status plan_prepare(atr_plan *plan);
 atr_status plan_memory(atr_plan *plan);
 
 /* Steps that were removed go; order is kept. */
@@ -109,7 +110,7 @@ atr_status plan_new_action(atr_plan *plan, plan_act_kind kind, int step);
 size_t plan_value_bytes(const atr_plan *plan, int value);
 /* A tensor of a value's shape at a view; no pointer yet. */
 atr_tensor plan_tensor(const atr_plan *plan, int value, plan_view view);
-/* Lets the kernel of `step` prepare: the back end's, else `ref`'s. */
+/* Lets the kernel of `step` prepare: the back end's, else `ref`'s. Different steps may be prepared by different threads at once. */
 atr_status plan_prepare_step(atr_plan *plan, int step);
 
 #endif

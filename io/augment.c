@@ -259,12 +259,27 @@ static void visible(int64_t corner, int64_t length, int64_t canvas, int64_t *low
     *count = end > *low ? end - *low : 0;
 }
 
+/* A side that was divided by 1, 2, 4 or 8 and rounded up, before it was rounded: the picture ends within its last pixel. */
+static double shrunk(int64_t full, int64_t decoded)
+{
+    int64_t shrink = 1;
+
+    while ((full + shrink - 1) / shrink > decoded)
+        shrink *= 2;
+    return (double)full / (double)shrink < (double)decoded ? (double)full / (double)shrink : (double)decoded;
+}
+
 /* Resizes only what is seen; a picture four times the canvas costs no more than one of its size. */
 static atr_status lay(const atr_augment_draw *draw, const atr_image *image, const uint8_t *mask,
                       atr_augment_canvas *canvas, atr_workspace *workspace)
 {
-    atr_resize resize = {draw->from_width, draw->from_height, draw->to_width,
-                         draw->to_height,  draw->flip,        {0}};
+    atr_resize resize = {.from_width = image->width,
+                         .from_height = image->height,
+                         .to_width = draw->to_width,
+                         .to_height = draw->to_height,
+                         .flip = draw->flip,
+                         .extent_width = shrunk(draw->from_width, image->width),
+                         .extent_height = shrunk(draw->from_height, image->height)};
     atr_box *window = &resize.window;
     const int64_t area = canvas->width * canvas->height;
     atr_status status = ATR_OK;
@@ -276,6 +291,8 @@ static atr_status lay(const atr_augment_draw *draw, const atr_image *image, cons
     ATR_TRY(atr_resize_bicubic(&resize, 3, image->pixels, canvas->pixels + corner * 3, canvas->width * 3,
                                workspace));
     if (mask != NULL) {
+        resize.from_width = draw->from_width;
+        resize.from_height = draw->from_height;
         memset(canvas->labels, canvas->padding, (size_t)area);
         ATR_TRY(atr_resize_nearest(&resize, mask, canvas->labels + corner, canvas->width, workspace));
     }
@@ -284,14 +301,20 @@ done:
     return status;
 }
 
+int atr_augment_shrink(const atr_augment_draw *draw)
+{
+    int shrink = 8;
+
+    while (shrink > 1 &&
+           (draw->to_width * shrink > draw->from_width || draw->to_height * shrink > draw->from_height))
+        shrink /= 2;
+    return shrink;
+}
+
 atr_status atr_augment_apply(const atr_augment *augment, uint64_t key, const atr_image *image,
                              const uint8_t *mask, int64_t canvas_width, int64_t canvas_height,
                              uint8_t *pixels, uint8_t *labels, atr_workspace *workspace)
 {
-    atr_augment_canvas canvas = {canvas_width, canvas_height, pixels, mask == NULL ? NULL : labels,
-                                 augment->padding};
-    atr_status status = ATR_OK;
-
     if (image->channels != 3 || image->width < 1 || image->height < 1 || canvas_width < 1 ||
         canvas_height < 1)
         return atr_fail(ATR_ERR_SHAPE,
@@ -300,13 +323,33 @@ atr_status atr_augment_apply(const atr_augment *augment, uint64_t key, const atr
                         (long long)canvas_width, (long long)canvas_height);
     const atr_augment_draw draw =
         atr_augment_decide(augment, key, image->width, image->height, canvas_width, canvas_height);
-    ATR_TRY(lay(&draw, image, mask, &canvas, workspace));
+    return atr_augment_apply_draw(augment, &draw, image, mask, pixels, labels, workspace);
+}
+
+atr_status atr_augment_apply_draw(const atr_augment *augment, const atr_augment_draw *draw,
+                                  const atr_image *image, const uint8_t *mask, uint8_t *pixels,
+                                  uint8_t *labels, atr_workspace *workspace)
+{
+    atr_augment_canvas canvas = {draw->canvas_width, draw->canvas_height, pixels,
+                                 mask == NULL ? NULL : labels, augment->padding};
+    atr_status status = ATR_OK;
+
+    ATR_TRY(lay(draw, image, mask, &canvas, workspace));
     for (int k = 0; k < ATR_AUGMENT_KINDS; k++)
         if (atr_augment_rows[k].apply != NULL)
-            ATR_TRY(atr_augment_rows[k].apply(&draw, &canvas, workspace));
+            ATR_TRY(atr_augment_rows[k].apply(draw, &canvas, workspace));
 
 done:
     return status;
+}
+
+/* Always inlined with a constant channel count, so that the channels' tables need no look-up of their own. */
+static inline __attribute__((always_inline)) void convert(const uint8_t *pixels, int64_t count, int channels,
+                                                          float table[4][256], float *out)
+{
+    for (int64_t i = 0; i < count; i++)
+        for (int c = 0; c < channels; c++)
+            out[i * channels + c] = table[c][pixels[i * channels + c]];
 }
 
 void atr_pixels_to_f32(const uint8_t *pixels, int64_t count, int channels, const double *scale,
@@ -317,7 +360,8 @@ void atr_pixels_to_f32(const uint8_t *pixels, int64_t count, int channels, const
     for (int c = 0; c < channels; c++)
         for (int level = 0; level < 256; level++)
             table[c][level] = (float)(level * scale[c] + offset[c]);
-    for (int64_t i = 0; i < count; i++)
-        for (int c = 0; c < channels; c++)
-            out[i * channels + c] = table[c][pixels[i * channels + c]];
+    if (channels == 3)
+        convert(pixels, count, 3, table, out);
+    else
+        convert(pixels, count, channels, table, out);
 }

@@ -85,6 +85,16 @@ atr_status atr_augment_apply(const atr_augment *augment, uint64_t key, const atr
                              const uint8_t *mask, int64_t canvas_width, int64_t canvas_height,
                              uint8_t *pixels, uint8_t *labels, atr_workspace *workspace);
 
+/* The same for decisions that were made before: `mask` has the size that `draw` was made for, while `image` may be a smaller version of
+ * the picture. Geometry goes by `draw` alone, so that the labels do not depend on the image's size. */
+atr_status atr_augment_apply_draw(const atr_augment *augment, const atr_augment_draw *draw,
+                                  const atr_image *image, const uint8_t *mask, uint8_t *pixels,
+                                  uint8_t *labels, atr_workspace *workspace);
+
+/* By how much a JPEG may be shrunk while it is decoded, without ever being enlarged afterwards: the largest of 8, 4, 2 and 1 by which
+ * the picture is at least reduced on the canvas. */
+int atr_augment_shrink(const atr_augment_draw *draw);
+
 /* pixels [count,channels] u8 to out [count,channels] f32: x * scale[c] + offset[c], computed in double and rounded once, so
  * that scale 1/255 gives the f32 nearest to x/255. channels 1..4. */
 void atr_pixels_to_f32(const uint8_t *pixels, int64_t count, int channels, const double *scale,

@@ -247,9 +247,17 @@ atr_status atr_checkpoint_load_params(const atr_checkpoint_file *file, atr_load_
 {
     atr_status status = ATR_OK;
     atr_weights *weights = NULL;
+    atr_load_report found = {0};
+    bool fits = false;
 
     if (report != NULL)
-        *report = (atr_load_report){0};
+        *report = found;
+    ATR_TRY(atr_checkpoint_read_in_place(file->file, params, &found, &fits));
+    if (fits) {
+        if (report != NULL)
+            *report = found;
+        goto done;
+    }
     ATR_TRY(atr_checkpoint_weights(file, &weights));
     status = atr_fail_prefix(atr_weights_fill(weights, mode, params, report), "%s", atr_h5_path(file->file));
 

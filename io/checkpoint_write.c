@@ -103,6 +103,7 @@ static atr_status write_params(atr_h5 *file, const atr_params *params)
         names[i] = atr_params_spec(params, i)->name;
     ATR_TRY(write_values(file, CKPT_PARAMS, params));
     ATR_TRY(atr_h5_write_texts(file, CKPT_MODEL "/param_names", names, count));
+    ATR_TRY(atr_checkpoint_write_places(file, params));
 
 done:
     atr_free(names);

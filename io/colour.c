@@ -2,16 +2,12 @@
 
 #include <math.h>
 
+#include "io/pixels_impl.h"
+
 /* Divisions by a table of 12-bit fixed-point reciprocals. */
 enum { SHIFT = 12, HALF = 1 << (SHIFT - 1), HUES = 180 };
 
-/* Numbers that depend on one channel only, for all 256 values of it. */
-typedef struct hsv_tables {
-    int32_t per_value[256], per_span[256]; /* reciprocals: 255/v, 30/span */
-    uint8_t hue[256], saturation[256], value[256];
-} hsv_tables;
-
-static void fill_reciprocals(hsv_tables *t)
+static void fill_reciprocals(atr_hsv_tables *t)
 {
     t->per_value[0] = t->per_span[0] = 0;
     for (int i = 1; i < 256; i++) {
@@ -20,7 +16,7 @@ static void fill_reciprocals(hsv_tables *t)
     }
 }
 
-static inline void to_hsv(const hsv_tables *t, const uint8_t *rgb, uint8_t *hsv)
+static inline void to_hsv(const atr_hsv_tables *t, const uint8_t *rgb, uint8_t *hsv)
 {
     const int r = rgb[0], g = rgb[1], b = rgb[2];
     const int most = r > g ? (r > b ? r : b) : (g > b ? g : b),
@@ -55,7 +51,7 @@ static inline void to_rgb(const uint8_t *hsv, uint8_t *rgb)
 
 void atr_rgb_to_hsv(const uint8_t rgb[3], uint8_t hsv[3])
 {
-    hsv_tables tables;
+    atr_hsv_tables tables;
 
     fill_reciprocals(&tables);
     to_hsv(&tables, rgb, hsv);
@@ -68,7 +64,7 @@ void atr_hsv_to_rgb(const uint8_t hsv[3], uint8_t rgb[3])
 
 void atr_hsv_scale(const double factor[3], int64_t count, uint8_t *pixels)
 {
-    hsv_tables t;
+    atr_hsv_tables t;
 
     fill_reciprocals(&t);
     for (int i = 0; i < 256; i++) {
@@ -76,12 +72,14 @@ void atr_hsv_scale(const double factor[3], int64_t count, uint8_t *pixels)
         t.saturation[i] = (uint8_t)fmin(i * factor[1], 255);
         t.value[i] = (uint8_t)fmin(i * factor[2], 255);
     }
-    for (int64_t i = 0; i < count; i++, pixels += 3) {
+    const int64_t done = atr_pixels_have_avx2() ? atr_hsv_scale_avx2(&t, count, pixels) : 0;
+    pixels += 3 * done;
+    for (int64_t i = done; i < count; i++, pixels += 3) {
         uint8_t hsv[3];
         to_hsv(&t, pixels, hsv);
-        hsv[0] = t.hue[hsv[0]];
-        hsv[1] = t.saturation[hsv[1]];
-        hsv[2] = t.value[hsv[2]];
+        hsv[0] = (uint8_t)t.hue[hsv[0]];
+        hsv[1] = (uint8_t)t.saturation[hsv[1]];
+        hsv[2] = (uint8_t)t.value[hsv[2]];
         to_rgb(hsv, pixels);
     }
 }

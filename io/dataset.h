@@ -7,9 +7,12 @@
 #include "io/ordered.h"
 #include "io/split.h"
 
-/* A packed data set: one HDF5 file with the pictures' bytes as they came, masks as lossless PNG of class ids, and all that
- * is known about them. Written by atr_pack(), layout in docs/formats.md. The index is kept in memory; pictures are read by
- * pread() when asked for, so many threads read at once. */
+/* A packed data set: one HDF5 file, or several that are read as one, with the pictures' bytes as they came, masks as lossless PNG of
+ * class ids, and all that is known about them. Written by atr_pack(), layout in docs/formats.md. The index is kept in memory;
+ * pictures are read by pread() when asked for, so many threads read at once.
+ *
+ * Samples are numbered by their names, sorted by bytes, over all files: the same pictures have the same numbers, order and
+ * fingerprint, in however many files they lie and in whatever order these are named. */
 
 /* One sample; borrowed from the data set. */
 typedef struct atr_sample {
@@ -31,12 +34,37 @@ typedef struct atr_dataset_stats {
 
 typedef struct atr_dataset atr_dataset;
 
-/* Opens and checks everything but the pictures themselves. Messages start with the path; ATR_ERR_DATA with code P01 where
- * the writer was stopped half-way. */
-atr_status atr_dataset_open(const char *path, atr_dataset **out);
+/* The files that `names` [count] mean (io/dataset_files.c): `*files` [*file_count], to be freed with atr_dataset_files_free(). A
+ * name is a file; a folder, of which all *.h5 count; a list, *.txt or *.list, with a name a line (relative to the list's folder; # starts
+ * a comment); or, where nothing has that name, a pattern such as "train-*.h5". ATR_ERR_NOT_FOUND where a name means no file. */
+atr_status atr_dataset_files(const char *const *names, int64_t count, char ***files, int64_t *file_count);
+void atr_dataset_files_free(char **files, int64_t count);
+
+/* Opens the files that `name` means and checks everything but the pictures themselves. Messages start with the path; ATR_ERR_DATA
+ * with code P01 where the writer was stopped half-way, P03 where the files cannot be one data set (it names two and where they
+ * differ). */
+atr_status atr_dataset_open(const char *name, atr_dataset **out);
+/* The same of several names. */
+atr_status atr_dataset_open_all(const char *const *names, int64_t count, atr_dataset **out);
+
+/* One file of a data set. */
+typedef struct atr_dataset_file {
+    const char *path;
+    const char *
+        origin; /* `path` is a copy of this file, which messages name, and which helps out where a sample of the copy is
+                           damaged; NULL: no copy */
+} atr_dataset_file;
+
+/* Opens exactly these `files` [count >= 1]. */
+atr_status atr_dataset_open_files(const atr_dataset_file *files, int64_t count, atr_dataset **out);
 void atr_dataset_close(atr_dataset *dataset);
 
+/* For messages: the file, or "first.h5 and 2 more". Borrowed. */
 const char *atr_dataset_path(const atr_dataset *dataset);
+int64_t atr_dataset_file_count(const atr_dataset *dataset);
+/* What a user should know of a set whose files were packed together but are not all here ("... 1 of 3 is missing"); NULL: nothing.
+ * Borrowed. */
+const char *atr_dataset_gap(const atr_dataset *dataset);
 int64_t atr_dataset_count(const atr_dataset *dataset);
 atr_sample atr_dataset_sample(const atr_dataset *dataset, int64_t index);
 
@@ -63,6 +91,9 @@ atr_status atr_dataset_read_file(const atr_dataset *dataset, int64_t index, void
 
 /* RGB, turned as the data set says: [height,width,3] u8. Free with atr_image_free(). */
 atr_status atr_dataset_read_image(const atr_dataset *dataset, int64_t index, atr_image *out);
+/* The same, a JPEG at 1/`shrink` of its sides (see atr_image_decode_rgb_shrunk()). */
+atr_status atr_dataset_read_image_shrunk(const atr_dataset *dataset, int64_t index, int shrink,
+                                         atr_image *out);
 
 /* Class ids at the picture's own size: `*ids` [height,width] u8, ATR_IGNORE where ignored. Free with atr_free(). */
 atr_status atr_dataset_read_mask(const atr_dataset *dataset, int64_t index, uint8_t **ids);

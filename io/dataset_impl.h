@@ -1,6 +1,8 @@
 #ifndef ATR_IO_DATASET_IMPL_H
 #define ATR_IO_DATASET_IMPL_H
 
+#include <stdatomic.h>
+
 #include "io/dataset.h"
 #include "io/h5.h"
 
@@ -11,7 +13,7 @@
 #define ATR_DATASET_MASK_BYTES   "masks/bytes"
 #define ATR_DATASET_MASK_OFFSET  "masks/offset"
 
-enum { ATR_DATASET_VERSION = 1 };
+enum { ATR_DATASET_VERSION = 1, ATR_DATASET_MOST_PARTS = 99999 };
 
 /* Everything in the file but the bytes of pictures and masks. */
 typedef struct atr_dataset_index {
@@ -29,7 +31,37 @@ typedef struct atr_dataset_index {
     bool apply_exif;
     atr_dataset_stats stats;
     uint64_t fingerprint;
+    /* Of a file that is one of several written by one `pack`: number `part` (from 1) of `parts`, of a set whose fingerprint is `whole`.
+     * All 0: it stands alone. */
+    int64_t part, parts;
+    uint64_t whole;
 } atr_dataset_index;
+
+/* One file. */
+typedef struct atr_dataset_part {
+    char *path, *origin;         /* as in atr_dataset_file */
+    int fd;                      /* -1: not open */
+    int64_t images_at, masks_at; /* where the bulk datasets start in the file */
+    atomic_bool damaged;         /* a sample of this copy had to be read from its origin */
+} atr_dataset_part;
+
+/* Where a sample lies. */
+typedef struct atr_dataset_place {
+    int64_t image, mask; /* from the start of the part's bulk datasets */
+    int32_t image_bytes, mask_bytes;
+    int32_t part;
+} atr_dataset_place;
+
+struct atr_dataset {
+    char *label;             /* for messages */
+    char *gap;               /* NULL: none */
+    atr_dataset_part *parts; /* [part_count] */
+    int64_t part_count;
+    atr_dataset_place *places;    /* [index.count] */
+    atr_dataset_index index;      /* of all parts; without image_at and mask_at */
+    int64_t *members[ATR_SPLITS]; /* [member_count[split]] sample numbers */
+    int64_t member_count[ATR_SPLITS];
+};
 
 /* Zeroed arrays for `count` samples. */
 atr_status atr_dataset_index_create(int64_t count, atr_dataset_index *out);
@@ -41,6 +73,10 @@ uint64_t atr_dataset_index_fingerprint(const atr_dataset_index *index);
 /* Writes attributes and small arrays; reads and checks them (`bytes`: lengths of the two bulk datasets). */
 atr_status atr_dataset_index_write(atr_h5 *file, const atr_dataset_index *index);
 atr_status atr_dataset_index_read(const atr_h5 *file, atr_dataset_index *out);
+
+/* dataset_merge.c. The indices of all parts [dataset->part_count] become that of the data set, with its places and its gap; they are
+ * left without names and classes, to be freed by the caller. ATR_ERR_DATA with P03 where they are no parts of one set. */
+atr_status atr_dataset_merge(atr_dataset_index *indices, atr_dataset *dataset);
 
 /* Hash of a decoded picture. */
 uint64_t atr_image_content(const atr_image *image);

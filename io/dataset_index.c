@@ -126,6 +126,11 @@ atr_status atr_dataset_index_write(atr_h5 *file, const atr_dataset_index *index)
     ATR_TRY(atr_h5_set_i64(file, "/", "ignore", ATR_IGNORE));
     ATR_TRY(atr_h5_set_i64(file, "/", "apply_exif", index->apply_exif));
     ATR_TRY(atr_h5_set_u64(file, "/", "fingerprint", index->fingerprint));
+    if (index->parts > 0) {
+        ATR_TRY(atr_h5_set_i64(file, "/", "part", index->part));
+        ATR_TRY(atr_h5_set_i64(file, "/", "parts", index->parts));
+        ATR_TRY(atr_h5_set_u64(file, "/", "whole", index->whole));
+    }
     for (int i = 0; i < FIELDS; i++) {
         const atr_tensor tensor =
             atr_tensor_make(fields[i].type, fields[i].rank, fields[i].dims, fields[i].data);
@@ -281,6 +286,22 @@ done:
     return status;
 }
 
+static atr_status read_part(const atr_h5 *file, atr_dataset_index *out)
+{
+    atr_status status = ATR_OK;
+
+    if (!atr_h5_has_attr(file, "/", "parts"))
+        return ATR_OK;
+    ATR_TRY(atr_h5_get_i64(file, "/", "part", &out->part));
+    ATR_TRY(atr_h5_get_i64(file, "/", "parts", &out->parts));
+    ATR_TRY(atr_h5_get_u64(file, "/", "whole", &out->whole));
+    if (out->parts < 1 || out->parts > ATR_DATASET_MOST_PARTS || out->part < 1 || out->part > out->parts)
+        status = bad(file, "number of its part");
+
+done:
+    return status;
+}
+
 atr_status atr_dataset_index_read(const atr_h5 *file, atr_dataset_index *out)
 {
     atr_status status = ATR_OK;
@@ -294,6 +315,7 @@ atr_status atr_dataset_index_read(const atr_h5 *file, atr_dataset_index *out)
     ATR_TRY(atr_h5_get_i64(file, "/", "apply_exif", &exif));
     out->apply_exif = exif != 0;
     ATR_TRY(atr_h5_get_u64(file, "/", "fingerprint", &out->fingerprint));
+    ATR_TRY(read_part(file, out));
     list_fields(out, fields);
     for (int i = 0; i < FIELDS; i++) {
         atr_tensor tensor = atr_tensor_make(fields[i].type, fields[i].rank, fields[i].dims, fields[i].data);

@@ -82,6 +82,24 @@ done:
     return status;
 }
 
+atr_status atr_file_read_at(int descriptor, int64_t offset, void *bytes, size_t count)
+{
+    size_t have = 0;
+
+    while (have < count) {
+        const ssize_t got =
+            pread(descriptor, (uint8_t *)bytes + have, count - have, (off_t)(offset + (int64_t)have));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return atr_fail(ATR_ERR_IO, "read error: %s", strerror(errno));
+        if (got == 0)
+            return atr_fail(ATR_ERR_DATA, "the file ends too early");
+        have += (size_t)got;
+    }
+    return ATR_OK;
+}
+
 static atr_status write_all(int file, const char *path, const uint8_t *bytes, size_t size)
 {
     while (size > 0) {

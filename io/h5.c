@@ -101,7 +101,11 @@ atr_status atr_h5_open(const char *path, atr_h5 **out)
     ATR_TRY(handle_create(path, false, &file));
     file->bytes = bytes;
     list = H5Pcreate(H5P_FILE_ACCESS);
-    H5Pset_file_locking(list, false, true); /* our files are replaced, never changed in place */
+    int *error = &file->error;
+    if (!atr_h5_disk_use(list, &error)) {
+        status = atr_fail(ATR_ERR_INTERNAL, "HDF5 does not take our file driver");
+        goto done;
+    }
     const htri_t known = H5Fis_hdf5(path);
     if (known <= 0) {
         status = atr_fail(ATR_ERR_DATA, "%s: not an HDF5 file, or its first bytes are damaged", path);

@@ -19,7 +19,7 @@ typedef struct atr_h5 atr_h5;
 /* Makes an empty file for writing, replacing what is there (give a partial name, see io/path.h). */
 atr_status atr_h5_create(const char *path, atr_h5 **out);
 
-/* Opens for reading. ATR_ERR_NOT_FOUND, or ATR_ERR_DATA where the file is not HDF5, is damaged or truncated. */
+/* Opens for reading, without a lock: file systems that have none serve as well. ATR_ERR_NOT_FOUND, or ATR_ERR_DATA where the file is not HDF5, is damaged or truncated. */
 atr_status atr_h5_open(const char *path, atr_h5 **out);
 
 /* Writes out what is buffered and closes; `*file` becomes NULL also on failure. A full disk shows here. */

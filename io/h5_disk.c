@@ -7,10 +7,15 @@
 
 #include "io/h5_impl.h"
 
-/* A file driver for writing, because HDF5 1.10 does not bear a full disk: it drops the failure of a small write when a dataset
- * is closed, and crashes at the end of the process when its cache could not be written out. Here the first failure is kept
- * in the handle's `error`, nothing is written any more, and HDF5 is told that all went well; atr_h5_flush and
- * atr_h5_close then say what happened. */
+/* A file driver of our own, for two things that HDF5's does not bear.
+ *
+ * A full disk: HDF5 1.10 drops the failure of a small write when a dataset is closed, and crashes at the end of the process when
+ * its cache could not be written out. Here the first failure is kept in the handle's `error`, nothing is written any more, and
+ * HDF5 is told that all went well; atr_h5_flush and atr_h5_close then say what happened.
+ *
+ * A file system that refuses locks (Lustre without flock, some NFS): HDF5 gives up an open whose lock fails, also one for reading.
+ * H5Pset_file_locking() came late, and HDF5_USE_FILE_LOCKING in the environment overrules it. A driver without a lock function is
+ * never asked for one, in any version. Reading without is safe: files are replaced whole, never changed in place. */
 
 typedef struct disk_file {
     H5FD_t base; /* HDF5 wants it first */
@@ -22,7 +27,8 @@ typedef struct disk_file {
 static H5FD_t *disk_open(const char *name, unsigned flags, hid_t fapl, haddr_t maxaddr)
 {
     int *const *info = H5Pget_driver_info(fapl);
-    const int mode = O_RDWR | O_CLOEXEC | ((flags & H5F_ACC_CREAT) ? O_CREAT : 0) |
+    const bool writes = (flags & H5F_ACC_RDWR) != 0;
+    const int mode = (writes ? O_RDWR : O_RDONLY) | O_CLOEXEC | ((flags & H5F_ACC_CREAT) ? O_CREAT : 0) |
                      ((flags & H5F_ACC_TRUNC) ? O_TRUNC : 0);
     disk_file *file = NULL;
     struct stat facts;
@@ -38,7 +44,7 @@ static H5FD_t *disk_open(const char *name, unsigned flags, hid_t fapl, haddr_t m
         return NULL;
     }
     /* Two writers of one file would ruin it. File systems that cannot lock are used unlocked. */
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    if (writes && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
         **info = errno;
         close(fd);
         atr_free(file);

@@ -195,20 +195,43 @@ static atr_status read_seal(int fd, const char *path, uint64_t length, uint8_t *
     return ATR_OK;
 }
 
+/* Opens a regular file; a named pipe must not hang. */
+static atr_status open_sealed(const char *path, int *fd, uint64_t *length)
+{
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0)
+        return atr_fail(errno == ENOENT ? ATR_ERR_NOT_FOUND : ATR_ERR_IO, "%s: cannot open: %s", path,
+                        strerror(errno));
+    return file_length(*fd, path, length);
+}
+
+atr_status atr_h5_seal_key(const char *path, uint64_t *key, int64_t *bytes)
+{
+    atr_status status = ATR_OK;
+    uint8_t seal[ATR_H5_USER_BLOCK] = {0};
+    uint64_t length = 0;
+    int fd = -1;
+
+    ATR_TRY(open_sealed(path, &fd, &length));
+    ATR_TRY(read_seal(fd, path, length, seal));
+    *key = XXH3_64bits(seal, sizeof seal);
+    *bytes = (int64_t)length;
+
+done:
+    if (fd >= 0)
+        close(fd);
+    return status;
+}
+
 atr_status atr_h5_check_seal(const char *path)
 {
     atr_status status = ATR_OK;
     uint8_t seal[ATR_H5_USER_BLOCK] = {0};
     atr_h5_range skip[ATR_H5_SKIP_MAX];
     uint64_t length = 0, hash = 0;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a named pipe must not hang */
+    int fd = -1;
 
-    if (fd < 0) {
-        status = atr_fail(errno == ENOENT ? ATR_ERR_NOT_FOUND : ATR_ERR_IO, "%s: cannot open: %s", path,
-                          strerror(errno));
-        goto done;
-    }
-    ATR_TRY(file_length(fd, path, &length));
+    ATR_TRY(open_sealed(path, &fd, &length));
     ATR_TRY(read_seal(fd, path, length, seal));
     const uint64_t count = get_u64(seal + AT_COUNT);
     for (uint64_t i = 0; i < count && i < ATR_H5_SKIP_MAX; i++)

@@ -26,6 +26,10 @@ typedef struct atr_h5_range {
  * with 0) are ranges left out of the checksum. ATR_ERR_DATA if the file has no user block, ATR_ERR_IO with errno's words. */
 atr_status atr_h5_seal(const char *path, const atr_h5_range *skip, int count);
 
+/* XXH3 of the seal's own bytes, which stand for all that the seal covers, and the file's length. Reads 512 bytes; the seal must be whole
+ * and the length right, nothing else is looked at. Errors as below. */
+atr_status atr_h5_seal_key(const char *path, uint64_t *key, int64_t *bytes);
+
 /* Checks the seal of `path`; reads every byte that is not skipped. ATR_ERR_NOT_FOUND: no such file; ATR_ERR_IO: cannot
  * read; ATR_ERR_DATA: not sealed (another program's file, or a writer that was stopped), cut short, or damaged (checksum). */
 atr_status atr_h5_check_seal(const char *path);

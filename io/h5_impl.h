@@ -19,7 +19,8 @@ struct atr_h5 {
 /* HDF5 keeps its error stack and its wish to print per thread, so each entry into it silences the printing. */
 void atr_h5_silence(void);
 
-/* Makes files opened with `access` write through our own driver, which keeps the first failure in `**error`. */
+/* Makes files opened with `access` go through our own driver, which keeps the first failed write in `**error` and never asks the file
+ * system for a lock to read. */
 bool atr_h5_disk_use(hid_t access, int **error);
 
 /* Fixed-length, zero-padded UTF-8 strings of `bytes`; negative on failure. Closed by the caller (H5Tclose). */

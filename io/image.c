@@ -78,6 +78,12 @@ atr_status atr_image_probe(const void *bytes, size_t size, atr_image_info *out)
 
 atr_status atr_image_decode_rgb(const void *bytes, size_t size, bool apply_orientation, atr_image *out)
 {
+    return atr_image_decode_rgb_shrunk(bytes, size, apply_orientation, 1, out);
+}
+
+atr_status atr_image_decode_rgb_shrunk(const void *bytes, size_t size, bool apply_orientation, int shrink,
+                                       atr_image *out)
+{
     atr_status status = ATR_OK;
     atr_image_info info;
 
@@ -86,7 +92,7 @@ atr_status atr_image_decode_rgb(const void *bytes, size_t size, bool apply_orien
     if (info.format == ATR_IMAGE_PNG)
         ATR_TRY(atr_png_decode_rgb(bytes, size, out));
     else
-        ATR_TRY(atr_jpeg_decode_rgb(bytes, size, out));
+        ATR_TRY(atr_jpeg_decode_rgb(bytes, size, shrink, out));
     if (apply_orientation)
         ATR_TRY(atr_image_orient(out, info.orientation));
 

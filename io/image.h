@@ -35,6 +35,11 @@ atr_status atr_image_probe(const void *bytes, size_t size, atr_image_info *out);
  * orientation applied when asked. */
 atr_status atr_image_decode_rgb(const void *bytes, size_t size, bool apply_orientation, atr_image *out);
 
+/* The same, but a JPEG is decoded straight to 1/`shrink` of its sides (2, 4 or 8), each rounded up, in a fraction of the time; other files
+ * come in full. *out says its size. */
+atr_status atr_image_decode_rgb_shrunk(const void *bytes, size_t size, bool apply_orientation, int shrink,
+                                       atr_image *out);
+
 /* A mask as stored label values: palette indices or grey levels, 1-16 bit, one channel, never converted by gamma or palette.
  * 16-bit values are kept whole: `values` [height,width] u16, owned (atr_free). RGB or RGBA masks are ATR_ERR_DATA (code L03
  * is the caller's business): ask atr_image_probe first. JPEG masks decode as grey (the label gate finds them, L04). */
@@ -70,6 +75,9 @@ void atr_palette_voc(uint8_t palette[256][3]);
  * contents, which *size does not count; *bytes is owned by the caller (atr_free). Writing goes to a temporary name in the same folder, is
  * synced and renamed, so that a reader sees the old file or the new one. */
 atr_status atr_file_read(const char *path, size_t limit, void **bytes, size_t *size);
+
+/* Exactly `count` bytes at `offset` of an open file; any thread. ATR_ERR_IO, ATR_ERR_DATA where the file ends before. */
+atr_status atr_file_read_at(int descriptor, int64_t offset, void *bytes, size_t count);
 atr_status atr_file_write(const char *path, const void *bytes, size_t size);
 
 #endif

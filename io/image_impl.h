@@ -11,7 +11,8 @@ atr_status atr_jpeg_probe(const void *bytes, size_t size, atr_image_info *out);
 
 /* As stored, no orientation applied. `out` is empty on failure. */
 atr_status atr_png_decode_rgb(const void *bytes, size_t size, atr_image *out);
-atr_status atr_jpeg_decode_rgb(const void *bytes, size_t size, atr_image *out);
+/* `shrink` 1, 2, 4 or 8: each side divided by it, rounded up. */
+atr_status atr_jpeg_decode_rgb(const void *bytes, size_t size, int shrink, atr_image *out);
 atr_status atr_png_decode_mask(const void *bytes, size_t size, atr_mask *out);
 atr_status atr_jpeg_decode_mask(const void *bytes, size_t size, atr_mask *out);
 

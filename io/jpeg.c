@@ -24,6 +24,7 @@ typedef struct jpeg_job {
     const uint8_t *bytes;
     size_t size;
     J_COLOR_SPACE space; /* wanted of the decoder */
+    int shrink;          /* sides are divided by it: 2, 4, 8; else not at all */
     uint8_t *line;       /* one decoded row where it is not decoded in place */
     uint8_t *pixels;     /* [height,width,channels] u8 */
     int64_t channels;    /* of pixels */
@@ -99,6 +100,9 @@ static atr_status read_header(jpeg_job *job)
     jpeg_mem_src(&job->reader, job->bytes, (unsigned long)job->size);
     jpeg_save_markers(&job->reader, JPEG_APP0 + 1, 0xffff);
     jpeg_read_header(&job->reader, TRUE);
+    job->reader.scale_num = 1;
+    job->reader.scale_denom = job->shrink > 1 ? (unsigned)job->shrink : 1;
+    jpeg_calc_output_dimensions(&job->reader);
     return atr_image_check_size("JPEG", job->reader.image_width, job->reader.image_height, PIXELS_PER_BYTE,
                                 job->size);
 }
@@ -170,7 +174,7 @@ static atr_status read_rows(jpeg_job *job)
 /* `job` after read_header; colour space and channels chosen; pixels allocated here and owned by the caller even on failure. */
 static atr_status decode(jpeg_job *job, uint8_t **pixels)
 {
-    const int64_t width = job->reader.image_width, height = job->reader.image_height;
+    const int64_t width = job->reader.output_width, height = job->reader.output_height;
     atr_status status = ATR_OK;
 
     if (job->space == JCS_CMYK)
@@ -183,9 +187,9 @@ done:
     return status;
 }
 
-atr_status atr_jpeg_decode_rgb(const void *bytes, size_t size, atr_image *out)
+atr_status atr_jpeg_decode_rgb(const void *bytes, size_t size, int shrink, atr_image *out)
 {
-    jpeg_job job = {.bytes = bytes, .size = size, .channels = 3};
+    jpeg_job job = {.bytes = bytes, .size = size, .channels = 3, .shrink = shrink};
     atr_status status = ATR_OK;
 
     *out = (atr_image){0};
@@ -193,8 +197,8 @@ atr_status atr_jpeg_decode_rgb(const void *bytes, size_t size, atr_image *out)
     const bool inks = job.reader.jpeg_color_space == JCS_CMYK || job.reader.jpeg_color_space == JCS_YCCK;
     job.space = inks ? JCS_CMYK : JCS_RGB;
     ATR_TRY(decode(&job, &out->pixels));
-    out->width = job.reader.image_width;
-    out->height = job.reader.image_height;
+    out->width = job.reader.output_width;
+    out->height = job.reader.output_height;
     out->channels = 3;
 
 done:

@@ -395,7 +395,8 @@ static atr_status report_missing(scan *s, const char *const *names, int64_t coun
 
     ATR_TRY(atr_source_collect(s->source->root, json_suffix, &annotations));
     for (int64_t i = 0; i < count; i++)
-        near += atr_source_has_any_case(&annotations, names[i]);
+        near += atr_source_find(&annotations, names[i]) < 0 && /* else it is there, but no annotation (F01) */
+                atr_source_has_any_case(&annotations, names[i]);
     ATR_TRY(atr_format(&expected, "%s.json", names[0]));
     ATR_TRY(atr_source_report_missing(s->source, names, count, samples, near, expected, s->findings));
 

@@ -25,9 +25,10 @@ typedef struct atr_loader_config {
     uint64_t seed;
     int64_t height,
         width; /* of the batch. Both 0 (val, at most 1 sample per rank and step): each picture's own size */
-    atr_augment augment;        /* train; its padding is the label outside the picture */
-    atr_fit fit;                /* val */
-    uint8_t padding;            /* val: label outside the picture: ATR_IGNORE, or 0 as the reference does */
+    atr_augment augment; /* train; its padding is the label outside the picture */
+    bool jpeg_scale;     /* train: a JPEG that is to be shrunk is decoded smaller where that is faster */
+    atr_fit fit;         /* val */
+    uint8_t padding;     /* val: label outside the picture: ATR_IGNORE, or 0 as the reference does */
     double scale[3], offset[3]; /* images = x * scale[c] + offset[c], x in 0..255 */
     int threads;                /* that decode and augment, at least 1 */
     int64_t prefetch;           /* batches made ahead, at least 1 */

@@ -15,6 +15,8 @@ static atr_status check_file(const atr_pack_config *config)
 {
     if (config->output == NULL)
         return ATR_OK;
+    if (atr_pack_is_sharded(config))
+        return atr_pack_shards_check(config);
     if (atr_path_is_folder(config->output))
         return atr_fail(ATR_ERR_USAGE, "%s: a folder; name the file to write, such as %s/data.h5",
                         config->output, config->output);
@@ -46,6 +48,8 @@ static atr_status check_config(const atr_pack_config *config)
     if (config->group_regex != NULL && config->split == NULL)
         return atr_fail(ATR_ERR_USAGE,
                         "--group-regex works with --split only; lists already say where each name goes");
+    if (config->shards > 0 && config->shard_bytes > 0)
+        return atr_fail(ATR_ERR_USAGE, "--shards says how many files, --shard-size how large: choose one");
     if (config->output == NULL && config->to_voc == NULL)
         return atr_fail(ATR_ERR_USAGE, "neither a data set file nor a folder to write is named");
     ATR_TRY(check_file(config));
@@ -128,6 +132,8 @@ static atr_status prepare_index(atr_pack_job *job)
 
     ATR_TRY(atr_dataset_index_create(job->source.count, &job->index));
     choose_palette(job);
+    if (job->config->output != NULL && atr_pack_is_sharded(job->config))
+        ATR_TRY(ATR_NEW(job->source.count, &job->counted));
     job->index.apply_exif = exif == ATR_EXIF_APPLY || (exif == ATR_EXIF_ASK && job->source.format->turned);
 
 done:
@@ -161,6 +167,7 @@ static void job_free(atr_pack_job *job)
 {
     if (job->spool >= 0)
         close(job->spool);
+    atr_pack_shards_free(job);
     job->index.classes = (atr_class_list){0}; /* borrowed from job->classes */
     atr_dataset_index_free(&job->index);
     atr_source_free(&job->source);
@@ -190,13 +197,13 @@ atr_status atr_pack(const atr_pack_config *config, const atr_watch *watch, atr_f
         atr_findings_be_strict(findings);
     summarise(&job, result);
     ATR_TRY(refuse_errors(&job));
-    atr_pack_moments(&job);
+    atr_pack_moments(&job.sums, &job.index.stats);
     job.index.classes = job.classes;
     job.index.fingerprint = atr_dataset_index_fingerprint(&job.index);
     if (config->to_voc != NULL)
         ATR_TRY(atr_pack_write_voc(&job));
     if (config->output != NULL)
-        ATR_TRY(atr_pack_write(&job, &result->bytes));
+        ATR_TRY(atr_pack_write(&job, &result->bytes, &result->shards));
 
 done:
     job_free(&job);

@@ -18,6 +18,8 @@ typedef struct atr_pack_config {
     const char *source;     /* folder, see io/source.h */
     const char *format;     /* of the annotations; NULL: told by the folder's content */
     const char *output;     /* DATA.h5; NULL: none is written */
+    int64_t shards;         /* files to write, named by atr_pack_shard_name(); 0: one, named `output` */
+    int64_t shard_bytes;    /* the same by size: as many files as make each about so large; 0: not so */
     const char *to_voc;     /* folder that gets the set in VOC layout (JPEGImages, SegmentationClass,
                                 ImageSets/Segmentation, classes.txt); NULL: none */
     const char *classes;    /* number, or file of names */
@@ -39,8 +41,12 @@ typedef struct atr_pack_result {
     int64_t samples;
     int64_t members[ATR_SPLITS];
     int64_t unlisted; /* pictures that no list names: left out */
-    int64_t bytes;    /* of the file written */
+    int64_t bytes;    /* of the files written */
+    int64_t shards;   /* how many, where they are numbered; 0: one, named `output` */
 } atr_pack_result;
+
+/* "DATA-00002-of-00005.h5" of "DATA.h5", number 2 (from 1) of 5. `*name`: atr_free. */
+atr_status atr_pack_shard_name(const char *output, int64_t number, int64_t count, char **name);
 
 /* Checks and packs. ATR_ERR_USAGE for options without meaning, ATR_ERR_DATA where `findings` holds an error, ATR_ERR_STOPPED
  * when `watch` wants an end; the output is then untouched. Findings are the caller's to print and to write

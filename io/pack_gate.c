@@ -52,14 +52,8 @@ static void count_values(atr_pack_job *job, int64_t index, const atr_pack_look *
         job->masks_255 += look->scan.has_255;
     }
     atr_dataset_stats_add(&job->index.stats, splits, look->scan.pixels);
-    for (int split = 0; split < ATR_SPLITS; split++)
-        if (splits >> split & 1) {
-            job->pixels[split] += (double)look->width * (double)look->height;
-            for (int c = 0; c < 3; c++) {
-                job->sum[split][c] += look->sum[c];
-                job->square[split][c] += look->square[c];
-            }
-        }
+    atr_pack_sums_add(&job->sums, splits, (double)look->width * (double)look->height, look->sum,
+                      look->square);
 }
 
 static atr_status take_one(void *user, int64_t index, void *result)
@@ -78,6 +72,8 @@ static atr_status take_one(void *user, int64_t index, void *result)
     x->image_at[index + 1] = x->image_at[index] + look->image_bytes;
     x->mask_at[index + 1] = x->mask_at[index] + (int64_t)look->mask_bytes;
     count_values(job, index, look);
+    if (job->counted != NULL)
+        ATR_TRY(atr_pack_shards_count(job, index, look));
     job->failed |= atr_findings_of_severity(look->findings, ATR_ERROR) > 0;
     if (look->mask_png != NULL) {
         x->mask_sums[index] = atr_hash64(look->mask_png, look->mask_bytes, 0);
@@ -127,19 +123,30 @@ done:
     return status;
 }
 
-void atr_pack_moments(atr_pack_job *job)
+void atr_pack_sums_add(atr_pack_sums *sums, uint8_t splits, double pixels, const double *sum,
+                       const double *square)
 {
-    double pixels = job->pixels[ATR_SPLIT_TRAIN];
-
-    for (int split = 1; pixels <= 0 && split < ATR_SPLITS; split++) {
-        pixels = job->pixels[split];
-        memcpy(job->sum[ATR_SPLIT_TRAIN], job->sum[split], sizeof job->sum[split]);
-        memcpy(job->square[ATR_SPLIT_TRAIN], job->square[split], sizeof job->square[split]);
+    for (int split = 0; split < ATR_SPLITS; split++) {
+        if ((splits >> split & 1) == 0)
+            continue;
+        sums->pixels[split] += pixels;
+        for (int c = 0; c < 3; c++) {
+            sums->sum[split][c] += sum[c];
+            sums->square[split][c] += square[c];
+        }
     }
-    for (int c = 0; c < 3 && pixels > 0; c++) {
-        const double mean = job->sum[ATR_SPLIT_TRAIN][c] / pixels;
-        const double variance = job->square[ATR_SPLIT_TRAIN][c] / pixels - mean * mean;
-        job->index.stats.mean[c] = mean;
-        job->index.stats.std[c] = variance > 0 ? sqrt(variance) : 0;
+}
+
+void atr_pack_moments(const atr_pack_sums *sums, atr_dataset_stats *out)
+{
+    int split = 0;
+
+    while (split < ATR_SPLITS - 1 && sums->pixels[split] <= 0)
+        split++;
+    for (int c = 0; c < 3 && sums->pixels[split] > 0; c++) {
+        const double mean = sums->sum[split][c] / sums->pixels[split];
+        const double variance = sums->square[split][c] / sums->pixels[split] - mean * mean;
+        out->mean[c] = mean;
+        out->std[c] = variance > 0 ? sqrt(variance) : 0;
     }
 }

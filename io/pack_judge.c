@@ -77,7 +77,7 @@ static atr_status judge_classes(atr_pack_job *job)
             (long long)class_total(&job->index.stats, 0),
             (long long)class_total(&job->index.stats, ATR_IGNORE));
     for (int64_t id = 0; id < job->classes.count; id++)
-        if (job->index.stats.pixels[ATR_SPLIT_TRAIN][id] == 0 && job->pixels[ATR_SPLIT_TRAIN] > 0)
+        if (job->index.stats.pixels[ATR_SPLIT_TRAIN][id] == 0 && job->sums.pixels[ATR_SPLIT_TRAIN] > 0)
             ATR_TRY(judge_class(job, id));
 
 done:

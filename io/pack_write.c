@@ -12,13 +12,15 @@
 
 enum { PIECE = 4 << 20 };
 
-static atr_status copy_masks(atr_pack_job *job, atr_h5 *file, uint8_t *piece)
+static atr_status copy_masks(const atr_pack_job *job, const atr_dataset_index *index, int64_t first,
+                             atr_h5 *file, uint8_t *piece)
 {
-    const int64_t total = job->index.mask_at[job->index.count];
+    const int64_t from = job->index.mask_at[first], total = index->mask_at[index->count];
     atr_status status = ATR_OK;
 
     for (int64_t at = 0; at < total;) {
-        const ssize_t got = pread(job->spool, piece, PIECE, (off_t)at);
+        const size_t want = total - at < PIECE ? (size_t)(total - at) : PIECE;
+        const ssize_t got = pread(job->spool, piece, want, (off_t)(from + at));
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0) {
@@ -49,14 +51,15 @@ done:
     return status;
 }
 
-static atr_status copy_image(atr_pack_job *job, atr_h5 *file, int64_t index)
+/* Sample `number` of the job, to `offset` of the file's pictures. */
+static atr_status copy_image(const atr_pack_job *job, int64_t number, atr_h5 *file, int64_t offset)
 {
     atr_status status = ATR_OK;
     void *bytes = NULL;
     size_t size = 0;
 
-    ATR_TRY(atr_pack_read_image(job, index, &bytes, &size));
-    ATR_TRY(atr_h5_write_at(file, ATR_DATASET_IMAGE_BYTES, job->index.image_at[index], bytes, (int64_t)size));
+    ATR_TRY(atr_pack_read_image(job, number, &bytes, &size));
+    ATR_TRY(atr_h5_write_at(file, ATR_DATASET_IMAGE_BYTES, offset, bytes, (int64_t)size));
 
 done:
     atr_free(bytes);
@@ -64,27 +67,28 @@ done:
 }
 
 /* `written` in the file follows now and then, so that what a killed writer leaves says how far it came. */
-static atr_status copy_images(atr_pack_job *job, atr_h5 *file)
+static atr_status copy_images(const atr_pack_job *job, const atr_dataset_index *index, int64_t first,
+                              atr_h5 *file)
 {
-    const int64_t count = job->index.count, mark_every = count / 100 + 1;
+    const int64_t count = index->count, mark_every = count / 100 + 1;
     atr_status status = ATR_OK;
 
     for (int64_t i = 0; i < count; i++) {
-        ATR_TRY(copy_image(job, file, i));
+        ATR_TRY(copy_image(job, first + i, file, index->image_at[i]));
         if ((i + 1) % mark_every == 0) {
             ATR_TRY(atr_h5_set_i64(file, "/", "written", i + 1));
             ATR_TRY(atr_h5_flush(file));
         }
-        ATR_TRY(atr_watch_say(job->watch, "writing", i + 1, count));
+        ATR_TRY(atr_watch_say(job->watch, "writing", first + i + 1, job->index.count));
     }
 
 done:
     return status;
 }
 
-static atr_status write_content(atr_pack_job *job, atr_h5 *file)
+static atr_status write_content(const atr_pack_job *job, const atr_dataset_index *x, int64_t first,
+                                atr_h5 *file)
 {
-    const atr_dataset_index *x = &job->index;
     atr_status status = ATR_OK;
     uint8_t *piece = NULL;
 
@@ -95,8 +99,8 @@ static atr_status write_content(atr_pack_job *job, atr_h5 *file)
     ATR_TRY(atr_h5_reserve(file, ATR_DATASET_MASK_BYTES, x->mask_at[x->count]));
     ATR_TRY(atr_h5_reserve(file, ATR_DATASET_IMAGE_BYTES, x->image_at[x->count]));
     ATR_TRY(atr_h5_flush(file));
-    ATR_TRY(copy_masks(job, file, piece));
-    ATR_TRY(copy_images(job, file));
+    ATR_TRY(copy_masks(job, x, first, file, piece));
+    ATR_TRY(copy_images(job, x, first, file));
     ATR_TRY(atr_h5_set_i64(file, "/", "written", x->count));
     ATR_TRY(atr_h5_set_i64(file, "/", "complete", 1));
 
@@ -126,25 +130,38 @@ done:
     return status;
 }
 
-atr_status atr_pack_write(atr_pack_job *job, int64_t *bytes)
+atr_status atr_pack_write_file(const atr_pack_job *job, const atr_dataset_index *index, int64_t first,
+                               const char *partial)
 {
     atr_status status = ATR_OK;
-    char *partial = NULL;
     atr_h5 *file = NULL;
     atr_h5_range ranges[2];
 
-    *bytes = 0;
-    ATR_TRY(atr_path_partial(job->config->output, &partial));
     ATR_TRY(atr_h5_create(partial, &file));
-    ATR_TRY(write_content(job, file));
+    ATR_TRY(write_content(job, index, first, file));
     ATR_TRY(bulk_ranges(file, ranges));
     ATR_TRY(atr_h5_close(&file));
     ATR_TRY(atr_h5_seal(partial, ranges, 2));
+
+done:
+    atr_h5_destroy(file);
+    return status;
+}
+
+atr_status atr_pack_write(atr_pack_job *job, int64_t *bytes, int64_t *shards)
+{
+    atr_status status = ATR_OK;
+    char *partial = NULL;
+
+    *bytes = *shards = 0;
+    if (atr_pack_is_sharded(job->config))
+        return atr_pack_shards_write(job, bytes, shards);
+    ATR_TRY(atr_path_partial(job->config->output, &partial));
+    ATR_TRY(atr_pack_write_file(job, &job->index, 0, partial));
     ATR_TRY(atr_path_size(partial, bytes));
     ATR_TRY(atr_path_replace(partial, job->config->output));
 
 done:
-    atr_h5_destroy(file);
     if (status != ATR_OK && partial != NULL)
         remove(partial);
     atr_free(partial);

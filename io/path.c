@@ -8,9 +8,38 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A link such as /dev/stdout, which may lead to a plain file: not that file, but the link would be replaced. */
+static bool is_descriptor(const char *path)
+{
+    static const char home[] = "/proc/";
+    char target[sizeof home];
+    const ssize_t length = readlink(path, target, sizeof target);
+
+    return length >= (ssize_t)(sizeof home - 1) && memcmp(target, home, sizeof home - 1) == 0;
+}
+
+atr_status atr_path_check_target(const char *path)
+{
+    struct stat info;
+
+    if (!is_descriptor(path) && (stat(path, &info) != 0 || S_ISREG(info.st_mode)))
+        return ATR_OK; /* what else is wrong with the name shows when it is opened */
+    if (atr_path_is_folder(path))
+        return atr_fail(ATR_ERR_IO, "%s is a folder: name the file to write", path);
+    return atr_fail(ATR_ERR_IO,
+                    "%s is a device or pipe; a file is written whole and then given its name: name a "
+                    "plain file",
+                    path);
+}
+
 atr_status atr_path_partial(const char *path, char **out)
 {
-    return atr_format(out, "%s.partial", path);
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_path_check_target(path));
+    ATR_TRY(atr_format(out, "%s.partial", path));
+done:
+    return status;
 }
 
 static atr_status sync_path(const char *path, int flags)

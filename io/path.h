@@ -8,7 +8,11 @@
 /* Names of files, and files that are replaced in one stroke: write to the partial name, sync it, then replace. A reader sees
  * the old file or the new one, never half of one; a killed writer leaves only the partial file, which the next one reuses. */
 
-/* "PATH.partial" in `*out` (atr_free). */
+/* Whether `path` is free, or a plain file that may be replaced: renaming over a device or pipe (as root, over /dev/null) would
+ * take it away from everyone. ATR_ERR_IO. */
+atr_status atr_path_check_target(const char *path);
+
+/* "PATH.partial" in `*out` (atr_free), where `path` can be replaced (atr_path_check_target). ATR_ERR_IO. */
 atr_status atr_path_partial(const char *path, char **out);
 
 /* Syncs the written file `partial` to disk, renames it to `path`, syncs the folder. ATR_ERR_IO. */

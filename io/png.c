@@ -299,6 +299,10 @@ static void set_palette(png_job *job)
     png_set_PLTE(job->png, job->info, colours, 256);
 }
 
+/* Deflate's level for label maps, whose runs any level finds: 2 takes a quarter of the time of the usual 6, for files half as large again
+ * that are still a fiftieth of the pixels. */
+enum { ID_MAP_LEVEL = 2 };
+
 static atr_status write_all(png_job *job)
 {
     const atr_image *image = job->image;
@@ -311,8 +315,10 @@ static atr_status write_all(png_job *job)
     png_set_user_limits(job->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
     png_set_IHDR(job->png, job->info, (png_uint_32)image->width, (png_uint_32)image->height, job->bits,
                  colour_type(job), PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-    if (job->palette != NULL)
+    if (job->palette != NULL) {
         set_palette(job);
+        png_set_compression_level(job->png, ID_MAP_LEVEL);
+    }
     png_write_info(job->png, job->info);
     if (job->bits == 16 && *(const uint8_t *)&one == 1)
         png_set_swap(job->png);

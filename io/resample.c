@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "io/pixels_impl.h"
+
 /* Weights are fixed-point numbers of 22 bits: eight more for the pixel, one for the sign and one for overshoot fill 32. */
 enum { WEIGHT_BITS = 22 };
 
@@ -26,41 +28,51 @@ static double cubic(double x)
     return 0;
 }
 
-/* How far the kernel reaches from its centre, in source pixels. */
-static double reach(int64_t from, int64_t to)
+/* One direction of a resize: the first `extent` of `from` source pixels become `to`. */
+typedef struct axis {
+    int64_t from, to;
+    double extent;
+} axis;
+
+static axis axis_of(int64_t from, double extent, int64_t to)
 {
-    const double scale = (double)from / (double)to;
+    return (axis){from, to, extent > 0 ? extent : (double)from};
+}
+
+/* How far the kernel reaches from its centre, in source pixels. */
+static double reach(axis a)
+{
+    const double scale = a.extent / (double)a.to;
 
     return 2 * (scale < 1 ? 1 : scale);
 }
 
-static int64_t filter_taps(int64_t from, int64_t to)
+static int64_t filter_taps(axis a)
 {
-    return (int64_t)ceil(reach(from, to)) * 2 + 1;
+    return (int64_t)ceil(reach(a)) * 2 + 1;
 }
 
 /* Source pixels [*first,*end) that result pixel `position` is made of; *centre is where it lies among them. */
-static void filter_span(int64_t from, int64_t to, int64_t position, double *centre, int64_t *first,
-                        int64_t *end)
+static void filter_span(axis a, int64_t position, double *centre, int64_t *first, int64_t *end)
 {
-    const double support = reach(from, to);
+    const double support = reach(a);
 
-    *centre = ((double)position + 0.5) * ((double)from / (double)to);
+    *centre = ((double)position + 0.5) * (a.extent / (double)a.to);
     *first = (int64_t)(*centre - support + 0.5);
     *end = (int64_t)(*centre + support + 0.5);
     *first = *first < 0 ? 0 : *first;
-    *end = *end > from ? from : *end;
+    *end = *end > a.from ? a.from : *end;
 }
 
 /* Weights of result pixels begin..begin+pixels-1 of `to`, counted from the other end if `flip`. */
-static void filter_fill(int64_t from, int64_t to, int64_t begin, bool flip, filter *f)
+static void filter_fill(axis a, int64_t begin, bool flip, filter *f)
 {
-    const double squeeze = 2 / reach(from, to);
+    const double squeeze = 2 / reach(a);
 
     for (int64_t i = 0; i < f->pixels; i++) {
         int64_t first = 0, end = 0;
         double centre = 0, sum = 0;
-        filter_span(from, to, flip ? to - 1 - (begin + i) : begin + i, &centre, &first, &end);
+        filter_span(a, flip ? a.to - 1 - (begin + i) : begin + i, &centre, &first, &end);
         for (int64_t t = first; t < end; t++) {
             f->exact[t - first] = cubic(((double)t - centre + 0.5) * squeeze);
             sum += f->exact[t - first];
@@ -83,8 +95,8 @@ static uint8_t round_clip(int32_t sum)
 
 /* src [rows,src_width,channels] -> dst [rows,f->pixels,channels]. Always inlined with a constant channel count, so that the
  * innermost loop unrolls. */
-static inline __attribute__((always_inline)) void across(const filter *f, int channels, const uint8_t *src,
-                                                         int64_t src_width, int64_t rows, uint8_t *dst)
+static inline __attribute__((always_inline)) void
+sum_across(const filter *f, int channels, const uint8_t *src, int64_t src_width, int64_t rows, uint8_t *dst)
 {
     for (int64_t y = 0; y < rows; y++, src += src_width * channels)
         for (int64_t i = 0; i < f->pixels; i++, dst += channels) {
@@ -100,21 +112,38 @@ static inline __attribute__((always_inline)) void across(const filter *f, int ch
         }
 }
 
+/* All rows but the last, behind which there may be no byte to be read. Returns how many rows it did. */
+static int64_t across_avx2(const filter *f, const uint8_t *src, int64_t src_width, int64_t rows, uint8_t *dst)
+{
+    int64_t y = 0;
+
+    for (; y + 1 < rows; y++)
+        atr_resize_row_avx2(f->pixels, f->taps, f->first, f->count, f->weight, src + 3 * y * src_width,
+                            dst + 3 * y * f->pixels);
+    return y;
+}
+
 static void resize_rows(const filter *f, int channels, const uint8_t *src, int64_t src_width, int64_t rows,
                         uint8_t *dst)
 {
+    if (channels == 3 && atr_pixels_have_avx2()) {
+        const int64_t done = across_avx2(f, src, src_width, rows, dst);
+        src += 3 * done * src_width;
+        dst += 3 * done * f->pixels;
+        rows -= done;
+    }
     switch (channels) {
     case 1:
-        across(f, 1, src, src_width, rows, dst);
+        sum_across(f, 1, src, src_width, rows, dst);
         break;
     case 3:
-        across(f, 3, src, src_width, rows, dst);
+        sum_across(f, 3, src, src_width, rows, dst);
         break;
     case 4:
-        across(f, 4, src, src_width, rows, dst);
+        sum_across(f, 4, src, src_width, rows, dst);
         break;
     default:
-        across(f, channels, src, src_width, rows, dst);
+        sum_across(f, channels, src, src_width, rows, dst);
         break;
     }
 }
@@ -123,15 +152,19 @@ static void resize_rows(const filter *f, int channels, const uint8_t *src, int64
 static void resize_columns(const filter *f, const uint8_t *src, int64_t src_begin, int64_t samples,
                            int32_t *sums, uint8_t *dst, int64_t dst_stride)
 {
+    const bool avx2 = atr_pixels_have_avx2();
+
     for (int64_t i = 0; i < f->pixels; i++, dst += dst_stride) {
         const uint8_t *row = src + (f->first[i] - src_begin) * samples;
         const int32_t *weight = f->weight + i * f->taps;
-        for (int64_t s = 0; s < samples; s++)
+        const int64_t done =
+            avx2 ? atr_resize_column_avx2(weight, f->count[i], row, samples, samples, dst) : 0;
+        for (int64_t s = done; s < samples; s++)
             sums[s] = 1 << (WEIGHT_BITS - 1);
         for (int32_t t = 0; t < f->count[i]; t++, row += samples)
-            for (int64_t s = 0; s < samples; s++)
+            for (int64_t s = done; s < samples; s++)
                 sums[s] += row[s] * weight[t];
-        for (int64_t s = 0; s < samples; s++)
+        for (int64_t s = done; s < samples; s++)
             dst[s] = round_clip(sums[s]);
     }
 }
@@ -141,8 +174,9 @@ static atr_status check(const atr_resize *r)
     const atr_box *w = &r->window;
 
     if (r->from_width < 1 || r->from_height < 1 || r->to_width < 1 || r->to_height < 1 ||
-        r->from_width > INT32_MAX || r->from_height > INT32_MAX || r->to_width > INT32_MAX ||
-        r->to_height > INT32_MAX)
+        !(r->extent_width >= 0 && r->extent_width <= (double)r->from_width) ||
+        !(r->extent_height >= 0 && r->extent_height <= (double)r->from_height) || r->from_width > INT32_MAX ||
+        r->from_height > INT32_MAX || r->to_width > INT32_MAX || r->to_height > INT32_MAX)
         return atr_fail(ATR_ERR_SHAPE, "cannot resize %lldx%lld to %lldx%lld", (long long)r->from_width,
                         (long long)r->from_height, (long long)r->to_width, (long long)r->to_height);
     if (w->x < 0 || w->y < 0 || w->width < 0 || w->height < 0 || w->width > r->to_width - w->x ||
@@ -155,7 +189,11 @@ static atr_status check(const atr_resize *r)
 
 atr_resize atr_resize_whole(int64_t from_width, int64_t from_height, int64_t to_width, int64_t to_height)
 {
-    return (atr_resize){from_width, from_height, to_width, to_height, false, {0, 0, to_width, to_height}};
+    return (atr_resize){.from_width = from_width,
+                        .from_height = from_height,
+                        .to_width = to_width,
+                        .to_height = to_height,
+                        .window = {0, 0, to_width, to_height}};
 }
 
 atr_resize atr_resize_within(int64_t width, int64_t height, int64_t largest)
@@ -172,6 +210,7 @@ atr_resize atr_resize_within(int64_t width, int64_t height, int64_t largest)
 
 /* What a bicubic resize keeps in the workspace. */
 typedef struct bicubic {
+    axis across, down;
     filter x, y;
     int64_t first_row, rows; /* of the source, that the window needs */
     uint8_t *narrow;         /* [rows,window.width,channels] */
@@ -202,8 +241,8 @@ static size_t carve_bicubic(const atr_resize *r, int channels, uint8_t *base, bi
     const size_t samples = (size_t)(r->window.width * channels);
     size_t used = 0;
 
-    carve_filter(base, &used, r->window.width, filter_taps(r->from_width, r->to_width), &work->x);
-    carve_filter(base, &used, r->window.height, filter_taps(r->from_height, r->to_height), &work->y);
+    carve_filter(base, &used, r->window.width, filter_taps(work->across), &work->x);
+    carve_filter(base, &used, r->window.height, filter_taps(work->down), &work->y);
     work->narrow = carve(base, &used, (size_t)work->rows * samples);
     work->sums = carve(base, &used, samples * sizeof *work->sums);
     return used;
@@ -224,14 +263,15 @@ atr_status atr_resize_bicubic(const atr_resize *resize, int channels, const uint
     ATR_TRY(check(resize));
     if (window->width == 0 || window->height == 0)
         goto done;
-    filter_span(resize->from_height, resize->to_height, window->y, &centre, &work.first_row, &unused);
-    filter_span(resize->from_height, resize->to_height, window->y + window->height - 1, &centre, &unused,
-                &end_row);
+    work.across = axis_of(resize->from_width, resize->extent_width, resize->to_width);
+    work.down = axis_of(resize->from_height, resize->extent_height, resize->to_height);
+    filter_span(work.down, window->y, &centre, &work.first_row, &unused);
+    filter_span(work.down, window->y + window->height - 1, &centre, &unused, &end_row);
     work.rows = end_row - work.first_row;
     ATR_TRY(atr_workspace_reserve(workspace, (int64_t)carve_bicubic(resize, channels, NULL, &work)));
     carve_bicubic(resize, channels, workspace->bytes, &work);
-    filter_fill(resize->from_width, resize->to_width, window->x, resize->flip, &work.x);
-    filter_fill(resize->from_height, resize->to_height, window->y, false, &work.y);
+    filter_fill(work.across, window->x, resize->flip, &work.x);
+    filter_fill(work.down, window->y, false, &work.y);
     resize_rows(&work.x, channels, src + work.first_row * row_samples, resize->from_width, work.rows,
                 work.narrow);
     resize_columns(&work.y, work.narrow, work.first_row, window->width * channels, work.sums, dst,

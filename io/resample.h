@@ -20,6 +20,9 @@ typedef struct atr_resize {
     int64_t to_width, to_height;
     bool flip;
     atr_box window;
+    /* Where not 0, the bicubic resize takes the first so many source pixels for the whole: a picture that was decoded at 1/8 of 403
+     * pixels has 51 of them and ends within the last. At most from_width, from_height. */
+    double extent_width, extent_height;
 } atr_resize;
 
 /* The whole picture, not mirrored. */

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "io/pixels_impl.h"
+
 /* Positions have 10 fractional bits while they are summed and 5 when they choose weights; weights have 15. */
 enum {
     POSITION_BITS = 10,
@@ -13,7 +15,9 @@ enum {
     WEIGHT_ONE = 1 << WEIGHT_BITS,
     TAPS = 4,
     MARGIN = 4, /* pixels of border around the copy, so that no tap needs a bounds check */
-    BLUR_REACH = 2
+    BEHIND = 4, /* bytes behind it that vectors may read */
+    BLUR_REACH = 2,
+    BLOCK = 64 /* pixels whose places are found before their taps are read */
 };
 
 /* Where canvas pixel (x,y) comes from: (across_x[x] + origin_x(y), across_y[x] + origin_y(y)), in POSITION_ONE-ths. */
@@ -120,8 +124,8 @@ static inline void cubic_pixel(const uint8_t *src, int64_t stride, const int16_t
 }
 
 /* A copy of pixels [height,width,channels] with `margin` pixels of `border` on each side. */
-static void copy_bordered(const uint8_t *pixels, int64_t width, int64_t height, int64_t channels,
-                          int64_t margin, uint8_t border, uint8_t *out)
+static void copfrom_ybordered(const uint8_t *pixels, int64_t width, int64_t height, int64_t channels,
+                              int64_t margin, uint8_t border, uint8_t *out)
 {
     const int64_t stride = (width + 2 * margin) * channels;
 
@@ -143,7 +147,7 @@ static atr_status prepare(const atr_rotation *rotation, int64_t width, int64_t h
 {
     const size_t across = atr_align_up((size_t)width * sizeof(int32_t));
     const size_t weights = (size_t)STEPS * STEPS * TAPS * TAPS * sizeof(int16_t);
-    const size_t copy = (size_t)((width + 2 * MARGIN) * (height + 2 * MARGIN) * channels);
+    const size_t copy = (size_t)((width + 2 * MARGIN) * (height + 2 * MARGIN) * channels) + BEHIND;
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_workspace_reserve(workspace, (int64_t)(2 * across + weights + copy)));
@@ -153,10 +157,22 @@ static atr_status prepare(const atr_rotation *rotation, int64_t width, int64_t h
     out->copy = workspace->bytes + 2 * across + weights;
     invert_rotation(rotation, &out->map);
     fill_across(width, &out->map);
-    copy_bordered(pixels, width, height, channels, MARGIN, border, out->copy);
+    copfrom_ybordered(pixels, width, height, channels, MARGIN, border, out->copy);
 
 done:
     return status;
+}
+
+/* Pixels [count] of a row: `from` says where their upper left taps lie, `weight` where their weights. */
+static void rotate_block(const rotor *work, int64_t count, const uint8_t *src, int64_t stride,
+                         const int64_t *from, const int32_t *weight, uint8_t *dst)
+{
+    if (atr_pixels_have_avx2()) {
+        atr_rotate_row_avx2(count, src, stride, from, work->weights, weight, dst);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++)
+        cubic_pixel(src + from[i], stride, work->weights + weight[i], dst + 3 * i);
 }
 
 atr_status atr_rotate_rgb(const atr_rotation *rotation, uint8_t border, int64_t width, int64_t height,
@@ -164,23 +180,30 @@ atr_status atr_rotate_rgb(const atr_rotation *rotation, uint8_t border, int64_t 
 {
     const int64_t stride = (width + 2 * MARGIN) * 3;
     const int32_t half = POSITION_ONE / STEPS / 2;
+    int64_t from[BLOCK];
+    int32_t weight[BLOCK];
     rotor work;
     atr_status status = ATR_OK;
 
     ATR_TRY(prepare(rotation, width, height, 3, border, pixels, workspace, &work));
     fill_weights(work.weights);
-    const uint8_t *upper_left_tap = work.copy + (MARGIN - 1) * (stride + 3);
     for (int64_t y = 0; y < height; y++) {
         const int32_t origin_x = to_position(work.map.m[1] * (double)y + work.map.m[2]) + half;
         const int32_t origin_y = to_position(work.map.m[4] * (double)y + work.map.m[5]) + half;
-        for (int64_t x = 0; x < width; x++, pixels += 3) {
-            const int32_t from_x = (origin_x + work.map.across_x[x]) >> (POSITION_BITS - STEP_BITS);
-            const int32_t from_y = (origin_y + work.map.across_y[x]) >> (POSITION_BITS - STEP_BITS);
-            const int32_t step = (from_y & (STEPS - 1)) * STEPS + (from_x & (STEPS - 1));
-            const int64_t column = clamp(from_x >> STEP_BITS, 1 - MARGIN, width + 1);
-            const int64_t row = clamp(from_y >> STEP_BITS, 1 - MARGIN, height + 1);
-            cubic_pixel(upper_left_tap + row * stride + column * 3, stride, work.weights + step * TAPS * TAPS,
-                        pixels);
+        for (int64_t begin = 0; begin < width; begin += BLOCK) {
+            const int64_t count = width - begin < BLOCK ? width - begin : BLOCK;
+            for (int64_t i = 0; i < count; i++) {
+                const int32_t from_x =
+                    (origin_x + work.map.across_x[begin + i]) >> (POSITION_BITS - STEP_BITS);
+                const int32_t from_y =
+                    (origin_y + work.map.across_y[begin + i]) >> (POSITION_BITS - STEP_BITS);
+                const int32_t column = clamp(from_x >> STEP_BITS, 1 - MARGIN, width + 1) + MARGIN - 1;
+                const int32_t row = clamp(from_y >> STEP_BITS, 1 - MARGIN, height + 1) + MARGIN - 1;
+                from[i] = row * stride + column * 3;
+                weight[i] = ((from_y & (STEPS - 1)) * STEPS + (from_x & (STEPS - 1))) * TAPS * TAPS;
+            }
+            rotate_block(&work, count, work.copy, stride, from, weight, pixels);
+            pixels += 3 * count;
         }
     }
 

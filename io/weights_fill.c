@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "io/weights.h"
+#include "io/weights_impl.h"
 
 static bool is_float(atr_dtype type)
 {
@@ -132,10 +132,23 @@ static atr_status refuse(const atr_load_report *report, bool whole)
                     "weights do not fit the network: %s", text);
 }
 
+/* By the largest magnitude as bits: infinity and NaN have all exponent bits set. */
+bool atr_all_finite(const float *values, int64_t count)
+{
+    uint32_t largest = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bits &= 0x7FFFFFFF;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest < 0x7F800000;
+}
+
 static void copy_floats(const atr_tensor *from, float *to, bool *finite)
 {
     const int64_t count = atr_tensor_count(from);
-    uint32_t largest = 0;
 
     switch (from->type) {
     case ATR_F32:
@@ -153,14 +166,7 @@ static void copy_floats(const atr_tensor *from, float *to, bool *finite)
         for (int64_t i = 0; i < count; i++)
             to[i] = atr_bf16_to_f32(((const uint16_t *)from->data)[i]);
     }
-    for (int64_t i = 0; i < count;
-         i++) { /* the largest magnitude as bits: infinity and NaN have all exponent bits set */
-        uint32_t bits;
-        memcpy(&bits, &to[i], sizeof bits);
-        bits &= 0x7FFFFFFF;
-        largest = bits > largest ? bits : largest;
-    }
-    *finite = largest < 0x7F800000;
+    *finite = atr_all_finite(to, count);
 }
 
 static int64_t read_integer(const atr_tensor *from)

@@ -21,6 +21,9 @@ atr_status atr_weights_add_meta(atr_weights *weights, const char *key, size_t ke
 /* Elements of a shape read from a file, checked: rank 0..ATR_MAX_RANK, no negative extent, no overflow of the bytes. */
 atr_status atr_shape_elements(int64_t rank, const int64_t *dims, atr_dtype type, int64_t *count);
 
+/* Whether no value is infinite or NaN. */
+bool atr_all_finite(const float *values, int64_t count);
+
 /* The readers, by form. `bytes` need not outlive the call. */
 atr_status atr_pth_parse(const void *bytes, size_t size, atr_weights **out);
 atr_status atr_pth_legacy_parse(const void *bytes, size_t size, atr_weights **out);

@@ -163,22 +163,44 @@ static atr_status prepare_weight_gradient(const atr_backend *backend, atr_step *
     return ATR_OK;
 }
 
+static size_t weight_bytes(const atr_step *step)
+{
+    const atr_conv_attr *conv = &step->conv;
+
+    return (size_t)(conv->out_channels * (conv->in_channels / conv->groups) * conv->kernel * conv->kernel) *
+           sizeof(float);
+}
+
+/* Weights with a norm folded in [O,I,k,k] live only until they are packed: in the scratch memory behind the packer's own. */
+static float *folded_of(const atr_step *step)
+{
+    const atr_cpu_dense *state = step->state;
+
+    return (float *)((char *)step->scratch + atr_align_up(atr_onednn_scratch_bytes(state->forward.packer)));
+}
+
+static void reserve_folded(atr_step *step, const atr_cpu_dense *state)
+{
+    const size_t bytes = atr_align_up(atr_onednn_scratch_bytes(state->forward.packer)) + weight_bytes(step);
+
+    if (step->folded && bytes > step->scratch_bytes)
+        step->scratch_bytes = bytes;
+}
+
 atr_status atr_cpu_dense_prepare(atr_backend *backend, atr_step *step)
 {
     const atr_conv_attr *conv = &step->conv;
-    const int64_t filter = conv->in_channels / conv->groups * conv->kernel * conv->kernel;
     atr_status status = ATR_OK;
     atr_cpu_dense *state = NULL;
 
     ATR_TRY(ATR_NEW(1, &state));
     step->state = state;
     find_window(step, state);
-    if (step->folded)
-        ATR_TRY(ATR_NEW(conv->out_channels * filter, &state->folded));
     if (step->folded || step->bias != NULL)
         ATR_TRY(ATR_NEW(conv->out_channels, &state->bias));
     ATR_TRY(prepare_op(backend, step, step->training ? ATR_ONEDNN_TRAINING : ATR_ONEDNN_INFERENCE,
                        &state->forward));
+    reserve_folded(step, state);
     if (step->training && step->wants_dx[0])
         ATR_TRY(prepare_op(backend, step, ATR_ONEDNN_DATA_GRADIENT, &state->data));
     if (step->training && step->wants_dw)
@@ -203,7 +225,6 @@ void atr_cpu_dense_release(atr_step *step)
     release_op(&state->forward);
     release_op(&state->data);
     release_op(&state->weight);
-    atr_free(state->folded);
     atr_free(state->bias);
     atr_free(state);
     step->state = NULL;
@@ -246,8 +267,9 @@ atr_status atr_cpu_dense_refresh(atr_backend *backend, atr_step *step)
     atr_status status = ATR_OK;
 
     if (step->folded) {
-        atr_cpu_fold(step, state->folded, state->bias);
-        weights = state->folded;
+        float *folded = folded_of(step);
+        atr_cpu_fold(step, folded, state->bias);
+        weights = folded;
     } else if (state->bias != NULL) {
         memcpy(state->bias, step->bias, (size_t)step->conv.out_channels * sizeof(float));
     }
@@ -349,14 +371,6 @@ static atr_status data_gradient(const atr_backend *backend, const atr_step *step
         atr_cpu_copy(backend, &dx, &step->dx[0]);
 done:
     return status;
-}
-
-static size_t weight_bytes(const atr_step *step)
-{
-    const atr_conv_attr *conv = &step->conv;
-
-    return (size_t)(conv->out_channels * (conv->in_channels / conv->groups) * conv->kernel * conv->kernel) *
-           sizeof(float);
 }
 
 static atr_status weight_gradient(const atr_backend *backend, const atr_step *step)

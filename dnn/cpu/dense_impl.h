@@ -17,7 +17,7 @@ typedef struct atr_cpu_dense {
     atr_onednn_window window; /* taps that meet the picture, from tap (first_y, first_x) on */
     int64_t first_y, first_x;
     atr_cpu_conv_op forward, data, weight; /* without an op: not wanted, or (weight) own kernels */
-    float *folded, *bias; /* OIHW and [O], where a norm is folded in; bias alone where oneDNN adds it */
+    float *bias;                           /* [O], where a norm is folded in or oneDNN adds one */
 } atr_cpu_dense;
 
 /* dweight and dbias of a convolution without groups, by kernels of our own; scratch memory: so many bytes. */

@@ -25,7 +25,7 @@ typedef struct axis {
 typedef struct resized_state {
     atr_step side; /* the convolution of b */
     axis rows, columns;
-    float *folded, *bias;               /* OIHW and [O], where a norm is folded in or there is a bias */
+    float *bias;                        /* [O], where a norm is folded in or there is one */
     float *side_weight, *side_gradient; /* [O,Cb,3,3] */
     float *weight, *gradient;           /* [Ca][3][3][O] */
     atr_onednn_op *product, *input_product, *weight_product;
@@ -151,8 +151,6 @@ atr_status atr_cpu_resized_conv_prepare(atr_backend *backend, atr_step *step)
 
     ATR_TRY(ATR_NEW(1, &state));
     step->state = state;
-    if (step->folded)
-        ATR_TRY(ATR_NEW(out * (ca + cb) * TAPS, &state->folded));
     if (step->folded || step->bias != NULL)
         ATR_TRY(ATR_NEW(out, &state->bias));
     ATR_TRY(ATR_NEW(out * cb * TAPS, &state->side_weight));
@@ -170,6 +168,8 @@ atr_status atr_cpu_resized_conv_prepare(atr_backend *backend, atr_step *step)
     state->row_bytes = atr_align_up((size_t)((SLOTS * K + 1) * step->y.dims[2] * out) * sizeof(float));
     step->scratch_bytes =
         state->op_bytes + state->products_bytes + (size_t)backend->threads * state->row_bytes;
+    const size_t folded = step->folded ? (size_t)(out * (ca + cb) * TAPS) * sizeof(float) : 0;
+    step->scratch_bytes = folded > step->scratch_bytes ? folded : step->scratch_bytes;
     step->needs_x = step->training && step->wants_dw;
 done:
     return status;
@@ -187,7 +187,6 @@ void atr_cpu_resized_conv_release(atr_step *step)
     atr_onednn_op_destroy(state->weight_product);
     axis_free(&state->rows);
     axis_free(&state->columns);
-    atr_free(state->folded);
     atr_free(state->bias);
     atr_free(state->side_weight);
     atr_free(state->side_gradient);
@@ -243,8 +242,8 @@ atr_status atr_cpu_resized_conv_refresh(atr_backend *backend, atr_step *step)
     const float *weights = step->weight;
 
     if (step->folded) {
-        atr_cpu_fold(step, state->folded, state->bias);
-        weights = state->folded;
+        atr_cpu_fold(step, step->scratch, state->bias); /* OIHW, until they are split */
+        weights = step->scratch;
     } else if (state->bias != NULL) {
         memcpy(state->bias, step->bias, (size_t)step->conv.out_channels * sizeof(float));
     }

@@ -41,7 +41,9 @@ for command in $commands; do
 done
 
 # Output that cannot be written is a failure.
-code=0
-"$ATROUS" doctor >/dev/full 2>"$work/err" || code=$?
-[ "$code" -eq 1 ] || fail "doctor >/dev/full: exit $code"
-grep -q 'cannot write the output' "$work/err" || fail "$(cat "$work/err")"
+for word in doctor --help --version; do
+    code=0
+    "$ATROUS" "$word" >/dev/full 2>"$work/err" || code=$?
+    [ "$code" -eq 1 ] || fail "$word >/dev/full: exit $code"
+    grep -q 'cannot write the output' "$work/err" || fail "$(cat "$work/err")"
+done

@@ -88,12 +88,74 @@ static void a_profile_has_the_time_of_each_step(void **state)
     json_decref(o);
 }
 
+static void a_profile_tells_kinds_of_steps_beside_the_limits(void **state)
+{
+    json_t *o = bench("train", "--profile");
+    const json_t *kinds = json_object_get(o, "kinds"), *limits = json_object_get(o, "limits");
+    bool depthwise = false, loss = false;
+    double sum = 0, share = 0;
+
+    (void)state;
+    assert_true(number(limits, "gflop_per_s") > 0 && number(limits, "gb_per_s") > 0);
+    for (size_t i = 0; i < json_array_size(kinds); i++) {
+        const json_t *kind = json_array_get(kinds, i);
+        const double ms = number(kind, "forward_ms") + number(kind, "backward_ms");
+        assert_true(ms > 0);
+        sum += ms;
+        share += number(kind, "share_of_time");
+        loss = loss || strcmp(text(kind, "kind"), "loss") == 0;
+        if (strcmp(text(kind, "kind"), "depthwise convolution") == 0) {
+            depthwise = true;
+            assert_true(number(kind, "steps") == 17 && number(kind, "backward_ms") > 0);
+            assert_true(number(kind, "gflop_per_s") > 0 && number(kind, "gb_per_s") > 0);
+            assert_true(number(kind, "share_of_limit") > 0);
+        }
+    }
+    assert_true(depthwise && loss);
+    /* The kinds are the whole run, or less than it where minima come from different runs. */
+    assert_true(sum <= number(o, "min_ms") * 1.001 && share > 0.99 && share < 1.01);
+    json_decref(o);
+}
+
+static void a_rewrite_that_is_switched_off_is_not_in_the_plan(void **state)
+{
+    json_t *with = bench("inference", "--profile"), *without[3];
+    const char *const switches[3] = {"--rewrite=-resized", "--rewrite=-fold-norm,-resized", "--rewrite=-all"};
+    size_t steps = json_array_size(json_object_get(with, "steps"));
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        json_t *profiled = NULL;
+        command_result r =
+            command_run(atr_cmd_bench, "bench", "inference", "--json", "--size", "33x49", "--classes", "4",
+                        "-n", "1", "--warmup", "0", "--threads", "1", "--profile", switches[i], NULL);
+        assert_int_equal(r.exit_code, 0);
+        profiled = json_loads(r.out, 0, NULL);
+        assert_non_null(profiled);
+        without[i] = profiled;
+        const size_t count = json_array_size(json_object_get(profiled, "steps"));
+        if (i < 2)
+            assert_true(count > steps);
+        else
+            assert_true(count == steps); /* -all says no less than the two that change the number of steps */
+        steps = count;
+        command_free(&r);
+    }
+    for (int i = 0; i < 3; i++)
+        json_decref(without[i]);
+    json_decref(with);
+}
+
 static void wrong_usage_says_what_there_is(void **state)
 {
     (void)state;
     command_expect(2, "inference, train", atr_cmd_bench, "bench", "sleep", NULL);
     command_expect(2, "mobilenetv2", atr_cmd_bench, "bench", "--backbone", "resnet", "--size", "33", NULL);
     command_expect(2, "between 1 and", atr_cmd_bench, "bench", "--size", "0x5", NULL);
+    command_expect(2, "fold-norm, norm-act", atr_cmd_bench, "bench", "--rewrite", "fold-norm", "--size", "33",
+                   NULL);
+    command_expect(2, "fold-norm, norm-act", atr_cmd_bench, "bench", "--rewrite", "-nothing", "--size", "33",
+                   NULL);
     command_expect(1, "have: ", atr_cmd_bench, "bench", "--backend", "cuda", "--size", "33", NULL);
 }
 
@@ -126,6 +188,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_figures_are_all_there_and_fit_each_other),
         cmocka_unit_test(a_profile_has_the_time_of_each_step),
+        cmocka_unit_test(a_profile_tells_kinds_of_steps_beside_the_limits),
+        cmocka_unit_test(a_rewrite_that_is_switched_off_is_not_in_the_plan),
         cmocka_unit_test(wrong_usage_says_what_there_is),
         cmocka_unit_test(a_sample_is_the_same_everywhere_and_never_drawn_over_by_accident),
     };

@@ -25,7 +25,7 @@ static const char *in_folder(const char *name)
 static void write_files(void)
 {
     static atr_model_info info;
-    const atr_session_options options = {"ref", 1};
+    const atr_session_options options = {.backend = "ref", .threads = 1};
     atr_session session = {0};
     float *moment = NULL;
 

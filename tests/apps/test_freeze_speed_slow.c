@@ -52,7 +52,7 @@ typedef struct side {
 
 static void side_open(side *s, const char *backbone, int kind, atr_comm *comm)
 {
-    static const atr_session_options options = {"auto", 0};
+    static const atr_session_options options = {.backend = "auto", .threads = 0};
     const atr_optim_config config = {.kind = ATR_OPTIM_SGD, .momentum = 0.9, .weight_decay = 1e-4};
     const double dropout[2] = {0.5, 0.1};
     const atr_plan_options plan = {

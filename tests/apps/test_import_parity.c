@@ -68,7 +68,7 @@ static float *run_model(const char *model, const parity_case *c, const char *bac
     atr_plan *plan = NULL;
     float *logits = NULL, *images = parity_images(c);
 
-    must(atr_session_open(&(atr_session_options){backend, 2}, NULL, &session));
+    must(atr_session_open(&(atr_session_options){.backend = backend, .threads = 2}, NULL, &session));
     must(atr_session_load(&session, model));
     assert_int_equal(session.info.classes, c->classes);
     assert_int_equal(session.info.output_stride, c->output_stride);

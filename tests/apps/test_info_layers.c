@@ -243,7 +243,7 @@ static void a_file_is_shown_at_its_own_size_unless_another_is_asked(void **state
     atr_session_describe("mobilenetv2", 3, 8, &info);
     info.height = 64;
     info.width = 96;
-    must(atr_session_open(&(atr_session_options){"ref", 1}, NULL, &session));
+    must(atr_session_open(&(atr_session_options){.backend = "ref", .threads = 1}, NULL, &session));
     must(atr_session_build(&session, &info, NULL));
     must(atr_checkpoint_write(model, &(atr_checkpoint){.info = &info, .params = session.params}));
     atr_session_close(&session);

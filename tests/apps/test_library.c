@@ -32,7 +32,7 @@ static void write_model(const char *path, uint64_t seed)
     info.height = 33;
     info.width = 49;
     snprintf(info.class_names[2], sizeof info.class_names[2], "tree");
-    must(atr_session_open(&(atr_session_options){"ref", 1}, NULL, &session));
+    must(atr_session_open(&(atr_session_options){.backend = "ref", .threads = 1}, NULL, &session));
     must(atr_session_build(&session, &info, NULL));
     must(atr_model_init(session.params, ATR_INIT_KAIMING, 1, seed));
     must(atr_checkpoint_write(path, &(atr_checkpoint){.info = &info, .params = session.params}));

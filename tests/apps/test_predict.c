@@ -38,7 +38,7 @@ static int set_up(void **state)
     atr_session_describe("mobilenetv2", CLASSES, 16, &info);
     info.height = 33;
     info.width = 49;
-    must(atr_session_open(&(atr_session_options){"ref", 1}, NULL, &session));
+    must(atr_session_open(&(atr_session_options){.backend = "ref", .threads = 1}, NULL, &session));
     must(atr_session_build(&session, &info, NULL));
     must(atr_model_init(session.params, ATR_INIT_KAIMING, 1, 5));
     must(atr_checkpoint_write(model, &(atr_checkpoint){.info = &info, .params = session.params}));
@@ -130,7 +130,7 @@ static float *logits_of(const atr_image *image)
     atr_plan *plan = NULL;
     float *input = NULL, *logits = NULL;
 
-    must(atr_session_open(&(atr_session_options){"ref", 0}, NULL, &session));
+    must(atr_session_open(&(atr_session_options){.backend = "ref", .threads = 0}, NULL, &session));
     must(atr_session_load(&session, model));
     must(atr_plan_create(session.graph, session.params, session.backend, &options, &plan));
     must(ATR_NEW(pixels * 3, &input));
@@ -383,7 +383,7 @@ static void a_bad_file_in_a_folder_is_named_at_the_end_and_the_rest_is_done(void
     assert_int_equal(access(in("mixed out/c.png"), R_OK), 0);
     assert_int_not_equal(access(in("mixed out/b.png"), R_OK), 0);
     command_free(&r);
-    command_expect(1, "0 of 1 pictures done", atr_cmd_predict, "predict", model, in("mixed/d.jpg"), "-o",
+    command_expect(1, "(0.0 a second)", atr_cmd_predict, "predict", model, in("mixed/d.jpg"), "-o",
                    in("mixed out"), "--backend", "ref", "--fit", "none", NULL);
     free(bytes);
     atr_image_free(&image);
@@ -398,7 +398,9 @@ static void nothing_is_overwritten_that_was_not_meant(void **state)
     write_png(&image, in("two/a.png"));
     write_png(&image, in("two/a.overlay.png"));
     assert_int_equal(symlink(in("one"), scratch_text("%s/link", folder)), 0);
-    command_expect(2, "would both be written to", atr_cmd_predict, "predict", model, in("one"),
+    command_expect(2, "one/a.png and ", atr_cmd_predict, "predict", model, in("one"), in("two/a.png"), "-o",
+                   in("out"), NULL);
+    command_expect(2, "two/a.png would both be written to", atr_cmd_predict, "predict", model, in("one"),
                    in("two/a.png"), "-o", in("out"), NULL);
     command_expect(2, "a.overlay.png", atr_cmd_predict, "predict", model, in("two"), "-o", in("out"),
                    "--overlay", NULL);
@@ -475,7 +477,7 @@ static void models_that_ask_for_what_cannot_be_are_refused(void **state)
         info.height = info.width = 33;
         if (i == 7)
             info.channels = 1;
-        must(atr_session_open(&(atr_session_options){"ref", 1}, NULL, &session));
+        must(atr_session_open(&(atr_session_options){.backend = "ref", .threads = 1}, NULL, &session));
         must(atr_session_build(&session, &info, NULL));
         if (i == 0)
             strcpy(info.architecture, "unet");

@@ -543,6 +543,21 @@ static void a_clip_goes_through_ffmpeg_and_comes_back(void **state)
                    in("no folder/x/y.mp4"), "--encode=-c:v,nosuchcodec", NULL);
 }
 
+static void a_lower_rate_takes_that_many_frames_of_each_second(void **state)
+{
+    (void)state;
+    if (!has_ffmpeg()) {
+        print_message("no ffmpeg here: skipped\n");
+        skip();
+    }
+    command_expect(0, "10 frames", atr_cmd_predict, "predict", model, "testsrc=size=32x18:rate=10",
+                   "--input-format", "lavfi", "--frames", "10", "-o", in("second.mkv"), NULL);
+    command_expect(0, "5 frames", atr_cmd_predict, "predict", model, in("second.mkv"), "--frame-rate", "5",
+                   "-o", in("slow.y4m"), NULL);
+    command_expect(0, "20 frames", atr_cmd_predict, "predict", model, in("second.mkv"), "--frame-rate", "20",
+                   "-o", in("fast.y4m"), NULL);
+}
+
 static void options_without_meaning_are_refused(void **state)
 {
     static const struct {
@@ -588,6 +603,7 @@ int main(void)
         cmocka_unit_test(what_ffprobe_says_is_not_trusted),
         cmocka_unit_test(an_ffmpeg_that_dies_is_a_message_with_its_words),
         cmocka_unit_test(odd_names_reach_ffmpeg_as_they_are),
+        cmocka_unit_test(a_lower_rate_takes_that_many_frames_of_each_second),
         cmocka_unit_test(a_clip_goes_through_ffmpeg_and_comes_back),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -39,7 +39,7 @@ static int set_up(void **state)
     atr_session_describe("mobilenetv2", CLASSES, 16, &info);
     info.height = info.width = 33;
     snprintf(info.class_names[1], sizeof info.class_names[1], "<script>&\"");
-    must(atr_session_open(&(atr_session_options){"ref", 1}, NULL, &session));
+    must(atr_session_open(&(atr_session_options){.backend = "ref", .threads = 1}, NULL, &session));
     must(atr_session_build(&session, &info, NULL));
     must(atr_model_init(session.params, ATR_INIT_KAIMING, 1, 5));
     scratch_folders_above(scratch_text("%s/run/x", folder));

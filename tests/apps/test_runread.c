@@ -73,7 +73,7 @@ static void what_a_run_writes_is_read_back(void **state)
     assert_true(h.evals[99].epoch == 100 && h.evals[99].miou == 0.375 && h.evals[99].pixel_accuracy == 0.75);
     assert_int_equal(h.evals[99].classes, 3);
     assert_true(h.evals[99].iou[0] == 0.5 && isnan(h.evals[99].iou[1]) && h.evals[99].iou[2] == 0.25);
-    assert_null(h.data);
+    assert_int_equal(h.data_count, 0);
     atr_run_history_free(&h);
 }
 
@@ -84,8 +84,13 @@ static void the_torn_last_line_of_a_killed_run_is_left_out(void **state)
         read_text("{\"kind\":\"start\",\"data\":\"d.h5\"}\n{\"kind\":\"step\",\"step\":1,\"loss\":2}\n"
                   "{\"kind\":\"step\",\"step\":2,\"lo");
     assert_int_equal(h.step_count, 1);
-    assert_string_equal(h.data, "d.h5");
+    assert_int_equal(h.data_count, 1);
+    assert_string_equal(h.data[0], "d.h5");
     assert_true(isnan(h.lr[0]));
+    atr_run_history_free(&h);
+    h = read_text("{\"kind\":\"start\",\"data\":[\"a.h5\",\"b c.h5\"]}\n");
+    assert_int_equal(h.data_count, 2);
+    assert_string_equal(h.data[1], "b c.h5");
     atr_run_history_free(&h);
     h = read_text("");
     assert_int_equal(h.step_count + h.eval_count, 0);

@@ -24,7 +24,7 @@ static int set_up(void **state)
     atr_session_describe("mobilenetv2", CLASSES, 16, &info);
     info.height = 33;
     info.width = 49;
-    must(atr_session_open(&(atr_session_options){"ref", 1}, NULL, &session));
+    must(atr_session_open(&(atr_session_options){.backend = "ref", .threads = 1}, NULL, &session));
     must(atr_session_build(&session, &info, NULL));
     must(atr_model_init(session.params, ATR_INIT_KAIMING, 1, 3));
     return 0;

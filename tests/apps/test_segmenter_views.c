@@ -28,7 +28,8 @@ static int set_up(void **state)
     info.height = 33;
     info.width = 49;
     for (int i = 0; i < 2; i++) {
-        must(atr_session_open(&(atr_session_options){backends[i], 0}, NULL, &sessions[i]));
+        must(atr_session_open(&(atr_session_options){.backend = backends[i], .threads = 0}, NULL,
+                              &sessions[i]));
         must(atr_session_build(&sessions[i], &info, NULL));
         must(atr_model_init(sessions[i].params, ATR_INIT_KAIMING, 1, 3));
     }

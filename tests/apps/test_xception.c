@@ -96,7 +96,7 @@ static void check_model(const atr_h5 *golden, const parity_case *c, const char *
     atr_session session;
     atr_plan *plan = NULL;
 
-    must(atr_session_open(&(atr_session_options){"cpu", 2}, NULL, &session));
+    must(atr_session_open(&(atr_session_options){.backend = "cpu", .threads = 2}, NULL, &session));
     must(atr_session_load(&session, model));
     assert_string_equal(session.info.backbone, "xception");
     assert_int_equal(session.info.output_stride, c->output_stride);

@@ -41,6 +41,7 @@ changes --augment-place 0
 changes --augment-blur 1
 changes --augment-rotate 10,1
 changes --augment-hsv 0
+changes --jpeg-scale
 
 # The schedule changes only rates of later epochs.
 rates() {

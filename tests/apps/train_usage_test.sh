@@ -3,11 +3,12 @@
 
 train="$ATROUS train data.h5 $small --epochs 1 --max-steps 1"
 expect 0 "$ATROUS" train --help
-says out "--augment-flip" "--recipe" "Usage: atrous train DATA.h5 -o RUN"
+says out "--augment-flip" "--recipe" "Usage: atrous train DATA.h5... -o RUN"
 expect 2 "$ATROUS" train
 expect 2 "$ATROUS" train data.h5
 says err "-o RUN"
-expect 2 "$ATROUS" train data.h5 other.h5 -o run
+expect 1 "$ATROUS" train data.h5 none.h5 -o run
+says err "none.h5"
 expect 1 "$ATROUS" train none.h5 -o run
 says err "none.h5"
 expect 2 $train -o run --size 48y64

@@ -278,6 +278,8 @@ static void bad_numbers_are_told(void **state)
     REFUSED(parse(*state, "--epochs", "many", NULL), "--epochs: 'many' is not a whole number");
     REFUSED(parse(*state, "--epochs", "1.5", NULL), "--epochs: '1.5' is not a whole number");
     REFUSED(parse(*state, "--epochs=", NULL), "--epochs: '' is not a whole number");
+    REFUSED(parse(*state, "--epochs", "99999999999999999999", NULL),
+            "--epochs: 99999999999999999999 is out of bounds, 1 to 1000 is allowed");
     REFUSED(parse(*state, "--lr", "0,01", NULL), "--lr: '0,01' is not a number");
     REFUSED(parse(*state, "--lr", "nan", NULL), "--lr: 'nan' is not a number");
     assert_int_equal(values.epochs, 25);

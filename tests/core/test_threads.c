@@ -222,6 +222,30 @@ static void the_finding_is_told_in_one_line(void **state)
                         "ranks here, 8 on the same CPUs)");
 }
 
+/* Parts of a mask are disjoint, in order and together all of it; with fewer CPUs than parts none is empty. */
+static void parts_of_a_mask_share_it_out(void **state)
+{
+    atr_cpu_mask mask = {{0}};
+    int next = 0;
+
+    (void)state;
+    for (int cpu = 3; cpu < 80; cpu += 7)
+        atr_cpu_mask_add(&mask, cpu); /* 11 of them */
+    for (int i = 0; i < 4; i++) {
+        const atr_cpu_mask part = atr_cpu_mask_part(&mask, 4, i);
+        const int count = atr_cpu_mask_count(&part);
+        assert_in_range(count, 2, 3);
+        for (int k = 0; k < count; k++, next++)
+            assert_true(atr_cpu_mask_has(&part, 3 + 7 * next));
+    }
+    assert_int_equal(next, 11);
+    for (int i = 0; i < 30; i++) {
+        const atr_cpu_mask part = atr_cpu_mask_part(&mask, 30, i);
+        assert_int_equal(atr_cpu_mask_count(&part), 1);
+        assert_true(atr_cpu_mask_overlap(&part, &mask));
+    }
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, make_root, remove_root)
@@ -232,6 +256,7 @@ int main(void)
         CASE(a_path_of_the_host_leads_to_the_container_s_root),
         CASE(version_1_is_read_under_both_of_its_names),
         CASE(nonsense_in_control_groups_is_no_quota),
+        cmocka_unit_test(parts_of_a_mask_share_it_out),
         cmocka_unit_test(never_more_threads_than_cores_given),
         cmocka_unit_test(the_mask_of_the_process_counts),
         cmocka_unit_test(openmp_s_wish_is_read_from_the_environment),

@@ -312,6 +312,70 @@ static void samples_become_the_nearest_f32(void **state)
     }
 }
 
+/* A JPEG of soft waves, 403x301 pixels: no side is a multiple of 2. */
+enum { PHOTO_WIDTH = 403, PHOTO_HEIGHT = 301 };
+
+static void make_photo(void **bytes, size_t *size)
+{
+    uint8_t *pixels = malloc(PHOTO_WIDTH * PHOTO_HEIGHT * 3);
+    const atr_image image = {PHOTO_WIDTH, PHOTO_HEIGHT, 3, pixels};
+
+    for (int y = 0; y < PHOTO_HEIGHT; y++)
+        for (int x = 0; x < PHOTO_WIDTH; x++)
+            for (int c = 0; c < 3; c++)
+                pixels[(y * PHOTO_WIDTH + x) * 3 + c] =
+                    (uint8_t)lrint(128 + 100 * sin(x * 0.03 + c) * cos(y * 0.04 - c));
+    assert_int_equal(atr_jpeg_encode(&image, 95, bytes, size), ATR_OK);
+    free(pixels);
+}
+
+/* Decoded at a half to an eighth, where it is reduced at least as much: the labels to the bit, the picture within a few levels. */
+static void a_jpeg_decoded_smaller_lies_where_it_lay(void **state)
+{
+    static const double scales[] = {0.5, 0.9, 1.5, 3, 5};
+    static const int shrinks[] = {8, 4, 4, 2, 1};
+    uint8_t *mask = picture_make(PHOTO_WIDTH, PHOTO_HEIGHT, 1);
+    bench full = {.workspace = {0}}, small = {.workspace = {0}};
+    void *bytes = NULL;
+    size_t size = 0;
+
+    (void)state;
+    make_photo(&bytes, &size);
+    for (int i = 0; i < 5; i++) {
+        atr_augment augment;
+        atr_image images[2];
+        atr_augment_defaults(&augment);
+        assert_int_equal(atr_augment_set(&augment, "scale", &scales[i], 1), ATR_OK);
+        assert_int_equal(atr_augment_set(&augment, "aspect", &(double){0}, 1), ATR_OK);
+        const atr_augment_draw draw =
+            atr_augment_decide(&augment, key_of((uint64_t)i), PHOTO_WIDTH, PHOTO_HEIGHT, SIDE, SIDE);
+        const int shrink = atr_augment_shrink(&draw);
+        assert_int_equal(shrink, shrinks[i]);
+        assert_int_equal(atr_image_decode_rgb_shrunk(bytes, size, true, 1, &images[0]), ATR_OK);
+        assert_int_equal(atr_image_decode_rgb_shrunk(bytes, size, true, shrink, &images[1]), ATR_OK);
+        assert_int_equal(images[1].width, (PHOTO_WIDTH + shrink - 1) / shrink);
+        assert_int_equal(images[1].height, (PHOTO_HEIGHT + shrink - 1) / shrink);
+        assert_int_equal(atr_augment_apply_draw(&augment, &draw, &images[0], mask, full.pixels, full.labels,
+                                                &full.workspace),
+                         ATR_OK);
+        assert_int_equal(atr_augment_apply_draw(&augment, &draw, &images[1], mask, small.pixels, small.labels,
+                                                &small.workspace),
+                         ATR_OK);
+        assert_memory_equal(full.labels, small.labels, AREA);
+        int64_t sum = 0;
+        for (int p = 0; p < 3 * AREA; p++)
+            sum += abs(full.pixels[p] - small.pixels[p]);
+        assert_true(sum < 2 * 3 * AREA);          /* 2 levels on average */
+        assert_true((sum == 0) == (shrink == 1)); /* another picture is what it costs */
+        atr_image_free(&images[0]);
+        atr_image_free(&images[1]);
+    }
+    atr_free(bytes);
+    free(mask);
+    atr_workspace_free(&full.workspace);
+    atr_workspace_free(&small.workspace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +389,7 @@ int main(void)
         cmocka_unit_test(one_pixel_and_thin_pictures_are_fine),
         cmocka_unit_test(settings_are_checked_and_named),
         cmocka_unit_test(samples_become_the_nearest_f32),
+        cmocka_unit_test(a_jpeg_decoded_smaller_lies_where_it_lay),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

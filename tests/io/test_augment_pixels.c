@@ -101,6 +101,30 @@ static void pure_colours_have_their_hues(void **state)
     }
 }
 
+/* Seven pixels are too few for vectors: many at once must become what they become in sevens. */
+static void vectors_recolour_as_the_plain_loop(void **state)
+{
+    enum { STEP = 5, LEVELS = 52, COUNT = LEVELS * LEVELS * LEVELS, FEW = 7 };
+    static const double factors[][3] = {{0.93, 0.5, 1.2}, {1.1, 1.7, 0.7}};
+    uint8_t *once = malloc(3 * COUNT), *pieces = malloc(3 * COUNT);
+
+    (void)state;
+    for (size_t f = 0; f < sizeof factors / sizeof *factors; f++) {
+        for (int i = 0; i < COUNT; i++) {
+            once[3 * i] = (uint8_t)(STEP * (i % LEVELS));
+            once[3 * i + 1] = (uint8_t)(STEP * (i / LEVELS % LEVELS));
+            once[3 * i + 2] = (uint8_t)(STEP * (i / LEVELS / LEVELS));
+        }
+        memcpy(pieces, once, 3 * COUNT);
+        atr_hsv_scale(factors[f], COUNT, once);
+        for (int i = 0; i < COUNT; i += FEW)
+            atr_hsv_scale(factors[f], COUNT - i < FEW ? COUNT - i : FEW, pieces + 3 * i);
+        assert_memory_equal(once, pieces, 3 * COUNT);
+    }
+    free(once);
+    free(pieces);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,6 +132,7 @@ int main(void)
         cmocka_unit_test(rotation_is_opencvs_bit_for_bit),
         cmocka_unit_test(positive_angles_turn_clockwise),
         cmocka_unit_test(recolouring_is_opencvs_bit_for_bit),
+        cmocka_unit_test(vectors_recolour_as_the_plain_loop),
         cmocka_unit_test(pure_colours_have_their_hues),
     };
 

@@ -1,0 +1,29 @@
+#include "dnn/rewrites.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int bits;
+} rewrites[] = {
+    {"fold-norm", ATR_REWRITE_FOLD_NORM}, {"norm-act", ATR_REWRITE_NORM_ACT}, {"concat", ATR_REWRITE_CONCAT},
+    {"resized", ATR_REWRITE_RESIZED},     {"all", ATR_REWRITE_ALL},
+};
+
+enum { REWRITES = sizeof rewrites / sizeof rewrites[0] };
+
+const char *atr_rewrite_names(void)
+{
+    return "fold-norm, norm-act, concat, resized, all";
+}
+
+atr_status atr_rewrites_without(const char *item, int *out)
+{
+    for (int i = 0; i < REWRITES; i++)
+        if (item[0] == '-' && strcmp(item + 1, rewrites[i].name) == 0) {
+            *out &= ~rewrites[i].bits;
+            return ATR_OK;
+        }
+    return atr_fail(ATR_ERR_USAGE, "--rewrite %s: -NAME turns one off (%s)", item, atr_rewrite_names());
+}

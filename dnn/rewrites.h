@@ -1,0 +1,23 @@
+#ifndef ATR_DNN_REWRITES_H
+#define ATR_DNN_REWRITES_H
+
+#include "core/status.h"
+
+/* Rewrites that a plan may apply, all exact in real arithmetic. Tests and diagnosis switch them off one by one. */
+typedef enum atr_rewrite {
+    ATR_REWRITE_FOLD_NORM =
+        1 << 0, /* inference and frozen parts: batch norm, activation and residual into the convolution */
+    ATR_REWRITE_NORM_ACT = 1 << 1, /* training: batch norm + activation as one step */
+    ATR_REWRITE_CONCAT = 1 << 2,   /* producers write into channel slices */
+    ATR_REWRITE_RESIZED = 1 << 3,  /* a 3x3 convolution of an enlarged map runs at the low resolution */
+    ATR_REWRITE_ALL = -1
+} atr_rewrite;
+
+/* Their names, separated by ", ". Static. */
+const char *atr_rewrite_names(void);
+
+/* Takes away from `*rewrites` (bits of atr_rewrite) what `item` names: "-NAME", or "-all". ATR_ERR_USAGE, with the names there
+ * are, for anything else. */
+atr_status atr_rewrites_without(const char *item, int *rewrites);
+
+#endif
