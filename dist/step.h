@@ -24,10 +24,10 @@ typedef struct atr_parallel {
         parts; /* the plan's batch is 1/parts of this rank's: gradients of so many passes are summed. 0: 1 */
     float *
         sums; /* with several parts: [atr_params_flat_count], from the back end's allocator; not kept between steps */
-    atr_grad_ready_fn
-        watch; /* NULL, or told of each slice of gradients that is final, before the reducer is: for traces */
-    void *watch_user;
     double clip; /* gradients are scaled down to this norm where it is larger; 0: never */
+    atr_grad_ready_fn
+        watch; /* told of each slice of gradients that is final, before the reducer is; or NULL */
+    void *watch_user;
 } atr_parallel;
 
 /* This rank's part of the step's samples. */
