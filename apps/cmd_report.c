@@ -125,7 +125,7 @@ static atr_status write_loss_plot(const atr_run_history *h, atr_text *page)
     }
     const atr_curve curves[] = {{"train", x, y, count, false, false},
                                 {"val", step, loss, h->eval_count, true, false}};
-    ATR_TRY(write_plot(&(atr_plot){"Loss", "step", NULL, curves, 2, true}, page));
+    ATR_TRY(write_plot(&(atr_plot){"Loss", "step", NULL, curves, 2, .from_zero = true}, page));
 done:
     atr_free(x);
     atr_free(y);
@@ -145,7 +145,7 @@ static atr_status write_step_plot(const atr_run_history *h, const double *values
     ATR_TRY(thin_out(h->step, values, h->step_count, &x, &y, &curve.count));
     curve.x = x;
     curve.y = y;
-    ATR_TRY(write_plot(&(atr_plot){title, "step", NULL, &curve, 1, true}, page));
+    ATR_TRY(write_plot(&(atr_plot){title, "step", NULL, &curve, 1, .from_zero = true}, page));
 done:
     atr_free(x);
     atr_free(y);
@@ -168,7 +168,8 @@ static atr_status write_eval_plot(const atr_run_history *h, atr_text *page)
     }
     const atr_curve scores[] = {{"mIoU", epoch, miou, h->eval_count, true, false},
                                 {"pixel accuracy", epoch, accuracy, h->eval_count, true, false}};
-    ATR_TRY(write_plot(&(atr_plot){"Validation, percent", "epoch", NULL, scores, 2, true}, page));
+    ATR_TRY(
+        write_plot(&(atr_plot){"Validation, percent", "epoch", NULL, scores, 2, .from_zero = true}, page));
 done:
     atr_free(epoch);
     atr_free(miou);

@@ -25,6 +25,7 @@ int atr_cmd_predict(int argc, char **argv);
 int atr_cmd_import(int argc, char **argv);
 int atr_cmd_export(int argc, char **argv);
 int atr_cmd_bench(int argc, char **argv);
+int atr_cmd_simulate(int argc, char **argv);
 int atr_cmd_bench_comm(int argc, char **argv); /* "bench comm" */
 int atr_cmd_report(int argc, char **argv);
 int atr_cmd_doctor(int argc, char **argv);

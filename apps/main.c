@@ -14,6 +14,7 @@ static const atr_command commands[] = {
     {"import", atr_cmd_import, "PyTorch weights to a model: WEIGHTS -o MODEL.h5"},
     {"export", atr_cmd_export, "a model for other programs: MODEL.h5 -o M.safetensors|M.onnx"},
     {"bench", atr_cmd_bench, "time prediction or training on this machine"},
+    {"simulate", atr_cmd_simulate, "how training scales to many nodes, from one's step: TRACE.json"},
     {"info", atr_cmd_info, "what a file is and holds: FILE"},
     {"doctor", atr_cmd_doctor, "what this machine and build can do; whether files are sound"},
     {"report", atr_cmd_report, "one HTML page about a run: RUN"},

@@ -37,7 +37,7 @@ static void write_plot_command(const atr_plot *plot, atr_text *script)
             continue;
         atr_text_append(script, "%s '-' using 1:2 with %s lw 2 %slc rgb '%s' title ", separator,
                         curve->points ? "linespoints pt 7 ps 0.6" : "lines", curve->dashed ? "dt 2 " : "",
-                        line_colours[c % colours]);
+                        line_colours[(plot->pairs ? c / 2 : c) % colours]);
         atr_plot_quote(curve->title, script);
         separator = ",";
     }
@@ -54,6 +54,8 @@ static void write_script(const atr_plot *plot, const char *terminal, atr_text *s
     atr_plot_titles(plot->title, plot->x_label, plot->y_label, script);
     atr_text_append(script,
                     plot->curve_count > 1 ? "set key outside top center horizontal\n" : "unset key\n");
+    if (plot->log_x)
+        atr_text_append(script, "set logscale x 2\n");
     if (plot->from_zero)
         atr_text_append(script, "set yrange [0:*]\n");
     write_plot_command(plot, script);

@@ -20,6 +20,8 @@ typedef struct atr_plot {
     const atr_curve *curves;
     int curve_count;
     bool from_zero; /* y axis starts at 0 */
+    bool log_x;     /* each step of the x axis is a doubling */
+    bool pairs;     /* two curves after each other have one colour */
 } atr_plot;
 
 /* Whether any point of any curve is finite: what has none cannot be drawn. */

@@ -157,8 +157,8 @@ static atr_status draw_loss(atr_train_curves *c)
         {"smooth train loss", t->x, train, train != NULL ? t->count : 0, false, true},
         {"smooth val loss", v->x, val, val != NULL ? v->count : 0, false, true},
     };
-    ATR_TRY(
-        atr_drawing_begin(&(atr_plot){"Loss", "epoch", "loss", curves, 4, false}, c->loss_path, &c->loss));
+    ATR_TRY(atr_drawing_begin(&(atr_plot){"Loss", "epoch", "loss", curves, 4, .from_zero = false},
+                              c->loss_path, &c->loss));
 
 done:
     atr_free(train);
@@ -170,8 +170,9 @@ static atr_status draw_miou(atr_train_curves *c)
 {
     const atr_curve curve = {"val mIoU", c->miou.x, c->miou.y, c->miou.count, true, false};
 
-    return atr_drawing_begin(&(atr_plot){"mIoU on val", "epoch", "mIoU, percent", &curve, 1, false},
-                             c->miou_path, &c->scores);
+    return atr_drawing_begin(
+        &(atr_plot){"mIoU on val", "epoch", "mIoU, percent", &curve, 1, .from_zero = false}, c->miou_path,
+        &c->scores);
 }
 
 static atr_status draw(atr_train_curves *c, bool wait)

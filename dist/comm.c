@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-atr_status atr_comm_open(atr_comm **out)
+atr_status atr_comm_alone(atr_comm **out)
 {
     atr_status status = ATR_OK;
     atr_comm *comm = NULL;
@@ -15,6 +15,19 @@ atr_status atr_comm_open(atr_comm **out)
     pthread_mutex_init(&comm->turn, NULL);
     if (gethostname(comm->host, sizeof comm->host - 1) != 0)
         snprintf(comm->host, sizeof comm->host, "localhost");
+    *out = comm;
+
+done:
+    return status;
+}
+
+atr_status atr_comm_open(atr_comm **out)
+{
+    atr_status status = ATR_OK;
+    atr_comm *comm = NULL;
+
+    *out = NULL;
+    ATR_TRY(atr_comm_alone(&comm));
     ATR_TRY(atr_comm_connect_mpi(comm));
     *out = comm;
     comm = NULL;

@@ -16,6 +16,9 @@ typedef struct atr_comm atr_comm;
 
 /* Collective. Starts MPI if a launcher's environment is there (without one MPI would only cost time); once per process. */
 atr_status atr_comm_open(atr_comm **out);
+/* One rank by itself, in whatever job this process is: no call on it is collective, none sends. For measuring what a rank does without
+ * the others. */
+atr_status atr_comm_alone(atr_comm **out);
 /* Collective. Ends MPI if atr_comm_open() started it. Takes NULL. */
 void atr_comm_close(atr_comm *comm);
 

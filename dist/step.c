@@ -143,6 +143,8 @@ static atr_status add_earlier(void *user, int64_t offset, int64_t count)
     if (p->parts > 1)
         ATR_TRY(p->backend->table->accumulate(p->backend, atr_params_flat_gradients(p->params) + offset,
                                               p->sums + offset, count));
+    if (sum->reduce && p->watch != NULL)
+        ATR_TRY(p->watch(p->watch_user, offset, count));
     if (sum->reduce)
         ATR_TRY(atr_reducer_ready(p->reducer, offset, count));
 

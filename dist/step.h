@@ -25,6 +25,9 @@ typedef struct atr_parallel {
     float *
         sums; /* with several parts: [atr_params_flat_count], from the back end's allocator; not kept between steps */
     double clip; /* gradients are scaled down to this norm where it is larger; 0: never */
+    atr_grad_ready_fn
+        watch; /* told of each slice of gradients that is final, before the reducer is; or NULL */
+    void *watch_user;
 } atr_parallel;
 
 /* This rank's part of the step's samples. */

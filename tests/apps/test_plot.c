@@ -141,7 +141,7 @@ static void names_never_become_commands(void **state)
     must(atr_matrix_png(&(atr_matrix){names[0], names[1], names[3], names, values, COUNT}, "matrix.png"));
     for (int k = 0; k < COUNT; k++) {
         const atr_curve curve = {names[k], x, y, 2, true, true};
-        must(atr_plot_svg(&(atr_plot){names[k], names[k], names[k], &curve, 1, true}, &page));
+        must(atr_plot_svg(&(atr_plot){names[k], names[k], names[k], &curve, 1, .from_zero = true}, &page));
     }
     assert_false(atr_path_exists("stolen"));
     assert_int_equal(chdir(before), 0);
@@ -152,8 +152,8 @@ static void a_drawing_is_made_while_the_caller_goes_on(void **state)
 {
     const double x[] = {1, 2, 3}, y[] = {3, 2, 1};
     const atr_curve curve = {"loss", x, y, 3, false, false};
-    const atr_plot plot = {"Loss", "epoch", "loss", &curve, 1, false},
-                   empty = {"Loss", "x", NULL, NULL, 0, false};
+    const atr_plot plot = {"Loss", "epoch", "loss", &curve, 1, .from_zero = false},
+                   empty = {"Loss", "x", NULL, NULL, 0, .from_zero = false};
     const char *const path = scratch_text("%s/loss.png", folder);
     atr_drawing *drawing = NULL;
 

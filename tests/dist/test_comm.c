@@ -59,6 +59,26 @@ static void sums_are_over_all_ranks(void **state)
     assert_int_equal(i64[1], size * ((int64_t)1 << 40));
 }
 
+/* Only rank 0 calls: nobody else may be needed. */
+static void one_that_is_alone_neither_sends_nor_waits(void **state)
+{
+    double value = 3;
+    atr_comm *alone = NULL;
+
+    (void)state;
+    if (atr_comm_rank(comm) != 0)
+        return;
+    must(atr_comm_alone(&alone));
+    assert_int_equal(atr_comm_size(alone), 1);
+    assert_int_equal(atr_comm_rank(alone), 0);
+    assert_int_equal(atr_comm_node_size(alone), 1);
+    must(atr_comm_sum_f64(alone, &value, 1));
+    must(atr_comm_barrier(alone));
+    assert_true(value == 3);
+    assert_int_equal(atr_comm_agree(alone, ATR_ERR_DATA), ATR_ERR_DATA);
+    atr_comm_close(alone);
+}
+
 static void gather_lists_the_ranks_in_order(void **state)
 {
     enum { MOST = 64 };
@@ -217,6 +237,7 @@ int main(void)
         cmocka_unit_test(ranks_are_numbered_from_0_on_a_named_node),
         cmocka_unit_test(broadcast_gives_the_roots_bytes_to_all),
         cmocka_unit_test(sums_are_over_all_ranks),
+        cmocka_unit_test(one_that_is_alone_neither_sends_nor_waits),
         cmocka_unit_test(gather_lists_the_ranks_in_order),
         cmocka_unit_test(reducer_equals_the_serial_sum_with_the_same_bits_on_all_ranks),
         cmocka_unit_test(reducer_refuses_gradients_out_of_order),

@@ -495,18 +495,9 @@ static void a_step_that_is_not_finite_stops_all_ranks_with_T01(void **state)
     if (atr_comm_rank(comm) == last)
         part.net.images[part.first * tight.height * tight.width * 3] = NAN;
     must(atr_reducer_create(comm, part.net.params, NULL, &reducer));
-    const atr_parallel parallel = {comm,
-                                   part.net.backend,
-                                   part.net.params,
-                                   part.plan,
-                                   part.optim,
-                                   reducer,
-                                   tight.classes,
-                                   part.loss,
-                                   true,
-                                   1,
-                                   NULL,
-                                   0};
+    const atr_parallel parallel = {comm,    part.net.backend, part.net.params, part.plan, part.optim,
+                                   reducer, tight.classes,    part.loss,       true,      1,
+                                   NULL,    .clip = 0};
     const atr_parallel_batch batch = {part.count,
                                       tight.height,
                                       tight.width,

@@ -1,0 +1,183 @@
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "apps/bench_impl.h"
+#include "apps/train_options.h"
+#include "core/rng.h"
+
+/* Seconds since this process was started, to a clock tick (10 ms). */
+static double process_age(void)
+{
+    char text[1024] = "";
+    struct timespec now;
+    unsigned long long start = 0;
+    FILE *file = fopen("/proc/self/stat", "r");
+
+    if (file == NULL)
+        return 0;
+    const size_t got = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[got] = '\0';
+    const char *field =
+        strrchr(text, ')'); /* the program's name may hold anything; field 22 counts on from here */
+    for (int i = 2; field != NULL && i < 22; i++)
+        field = strchr(field + 1, ' ');
+    if (field == NULL || sscanf(field, "%llu", &start) != 1)
+        return 0;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec - (double)start / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* Made-up pictures and classes, the same on every rank. */
+static atr_status make_pictures(atr_bench *b)
+{
+    const int64_t pixels = b->batch * b->height * b->width;
+    const uint64_t key = atr_rng_key(1, ATR_RNG_TEST, 0, 0);
+    atr_status status = ATR_OK;
+
+    ATR_TRY(ATR_NEW(pixels * 3, &b->images));
+    ATR_TRY(ATR_NEW(pixels, &b->labels));
+    for (int64_t i = 0; i < pixels * 3; i++)
+        b->images[i] = (float)atr_rng_unit(key, (uint64_t)i);
+    for (int64_t i = 0; i < pixels; i++)
+        b->labels[i] = (uint8_t)atr_rng_below(key, (uint64_t)i, (uint64_t)b->options->classes);
+
+done:
+    return status;
+}
+
+static atr_status check(const atr_bench *b, const char *what)
+{
+    const atr_bench_options *const o = b->options;
+
+    if (!b->training && strcmp(what, "inference") != 0)
+        return atr_fail(ATR_ERR_USAGE, "there is no bench '%s' (inference, train, comm, scaling)", what);
+    if (o->trace != NULL && !o->against_alone && atr_comm_size(b->comm) > 1)
+        return atr_fail(ATR_ERR_USAGE,
+                        "a trace is of a rank without the others: --trace on several ranks needs "
+                        "--against-alone");
+    return ATR_OK;
+}
+
+static atr_status build(atr_bench *b)
+{
+    const atr_bench_options *const o = b->options;
+    const double dropout[2] = {0.5, 0.1};
+    atr_model_info *info = NULL;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(ATR_NEW(1, &info));
+    atr_session_describe(o->backbone, o->classes, atr_bench_stride(o), info);
+    ATR_TRY(atr_session_build(&b->session, info, b->training ? dropout : NULL));
+    ATR_TRY(atr_model_init(b->session.params, ATR_INIT_KAIMING, 1, 1));
+    ATR_TRY(make_pictures(b));
+    const atr_plan_options plan = {.mode = b->training ? ATR_TRAIN : ATR_INFER,
+                                   .batch = b->batch,
+                                   .height = b->height,
+                                   .width = b->width,
+                                   .rewrites = ATR_REWRITE_ALL};
+    ATR_TRY(atr_plan_create(b->session.graph, b->session.params, b->session.backend, &plan, &b->plan));
+
+done:
+    atr_free(info);
+    return status;
+}
+
+static atr_status agree(const atr_bench *b, atr_status status)
+{
+    return b->comm != NULL ? atr_comm_agree(b->comm, status) : status;
+}
+
+atr_status atr_bench_open(atr_bench *b, const char *what)
+{
+    const atr_bench_options *const o = b->options;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(agree(b, check(b, what)));
+    ATR_TRY(agree(b, atr_size_parse(o->size, &b->height, &b->width)));
+    b->batch = o->batch > 0 ? o->batch : b->training ? 2 : 1;
+    ATR_TRY(atr_session_open(&o->session, b->comm, &b->session));
+    ATR_TRY(agree(b, build(b)));
+    if (b->training)
+        ATR_TRY(atr_bench_train_open(b));
+
+done:
+    return status;
+}
+
+void atr_bench_close(atr_bench *b)
+{
+    atr_bench_train_close(&b->train);
+    atr_bench_profile_destroy(b->profile);
+    atr_plan_destroy(b->plan);
+    atr_session_close(&b->session);
+    atr_free(b->images);
+    atr_free(b->labels);
+}
+
+atr_status atr_bench_profile_wanted(atr_bench *b)
+{
+    atr_bench_limits limits;
+    atr_status status = ATR_OK;
+
+    if (!b->options->profile)
+        return ATR_OK;
+    ATR_TRY(atr_bench_limits_measure(b->session.backend, &limits));
+    ATR_TRY(atr_bench_profile_create(b->plan, &limits, &b->profile));
+
+done:
+    return status;
+}
+
+/* Float tensor to logits at the network's output. */
+static atr_status measure_inference(atr_bench *b)
+{
+    const atr_bench_options *const o = b->options;
+    double *seconds = NULL;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(ATR_NEW(o->repeats, &seconds));
+    ATR_TRY(atr_plan_forward(b->plan, b->images));
+    b->cold_start = process_age();
+    for (int64_t i = 1; i < o->warmup; i++)
+        ATR_TRY(atr_plan_forward(b->plan, b->images));
+    ATR_TRY(atr_bench_profile_wanted(b));
+    for (int64_t i = 0; i < o->repeats; i++) {
+        if (b->profile != NULL)
+            atr_bench_profile_begin(b->profile);
+        const double start = atr_seconds();
+        ATR_TRY(atr_plan_forward(b->plan, b->images));
+        seconds[i] = atr_seconds() - start;
+        if (b->profile != NULL)
+            atr_bench_profile_end(b->profile, 0, 0, seconds[i]);
+    }
+    b->times = atr_samples_of(seconds, o->repeats);
+
+done:
+    atr_free(seconds);
+    return status;
+}
+
+/* A step's status is agreed already. */
+static atr_status measure_training(atr_bench *b)
+{
+    atr_parallel_result result;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_bench_train_step(b, false, &result));
+    b->cold_start = process_age();
+    for (int64_t i = 1; i < b->options->warmup; i++)
+        ATR_TRY(atr_bench_train_step(b, false, &result));
+    ATR_TRY(agree(b, atr_bench_profile_wanted(b)));
+    ATR_TRY(atr_bench_train_measure(b));
+
+done:
+    return status;
+}
+
+atr_status atr_bench_measure(atr_bench *b)
+{
+    return b->training ? measure_training(b) : measure_inference(b);
+}
