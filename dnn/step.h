@@ -36,6 +36,8 @@ typedef struct atr_step {
                                statistics */
     bool residual; /* CONV: add x[1], of y's shape, before the activation */
     atr_act act;   /* ACT; NORM and CONV: the activation fused behind it */
+    bool
+        winograd; /* CONV and CONV_RESIZED, 3x3, stride 1, padded by its dilation: minimal filtering pays; a back end may */
     bool wants_dw; /* backward computes the gradients of its parameters */
 
     /* Activations. `data` is NULL while a step is being prepared; shapes and strides are final. */
