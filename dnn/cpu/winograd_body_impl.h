@@ -230,7 +230,7 @@ static void tile_output(int m, const float *from, int64_t plane, int64_t channel
         output_channels(4, from, plane, channels, tile, finish);
 }
 
-/* `rows` rows of a by one strip of b. Each element is one chain of sums in the order of depth, wherever it lies. */
+/* `rows` rows of a by one strip of b. Each element is one chain of sums in the order of depth, wherever it lies, added to what is there at the end. */
 ATR_INLINE void product_rows(const float *a, int64_t a_row, int64_t depth, const float *b, float *to,
                              int64_t to_row, int rows, bool add)
 {
@@ -238,7 +238,7 @@ ATR_INLINE void product_rows(const float *a, int64_t a_row, int64_t depth, const
 
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < PRODUCT_VECTORS; v++)
-            sums[i][v] = add ? vec_load(to + i * to_row + v * LANES) : vec_zero();
+            sums[i][v] = vec_zero();
     for (int64_t k = 0; k < depth; k++, b += PRODUCT_VECTORS * LANES) {
         vec right[PRODUCT_VECTORS];
         for (int v = 0; v < PRODUCT_VECTORS; v++)
@@ -251,7 +251,8 @@ ATR_INLINE void product_rows(const float *a, int64_t a_row, int64_t depth, const
     }
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < PRODUCT_VECTORS; v++)
-            vec_store(to + i * to_row + v * LANES, sums[i][v]);
+            vec_store(to + i * to_row + v * LANES,
+                      add ? vec_load(to + i * to_row + v * LANES) + sums[i][v] : sums[i][v]);
 }
 
 static void product(const float *a, int64_t a_row, int64_t rows, int64_t depth, const float *b, float *to,
