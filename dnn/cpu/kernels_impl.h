@@ -148,9 +148,9 @@ typedef struct atr_cpu_kernels {
                         const atr_cpu_finish *finish);
     void (*tile_spread)(int m, const atr_cpu_patch *tile, int64_t channels, float *to, int64_t plane);
     /* to[i] = sum over k of a[i][k] * b[k], b [depth, strip] without gaps; `add`: on top of what is there. An element's bits do
-     * not depend on how many rows there are. */
-    void (*product)(const float *a, int64_t a_row, int64_t rows, int64_t depth, const float *b, float *to,
-                    int64_t to_row, bool add);
+     * not depend on how many rows there are. `next`: where the next strip will be read, or any other address. */
+    void (*product)(const float *a, int64_t a_row, int64_t rows, int64_t depth, const float *b,
+                    const float *next, float *to, int64_t to_row, bool add);
 
     /* One tile of pixels; `work` is [2*C]. */
     void (*moments)(const float *x, int64_t stride, int64_t pixels, int64_t channels, float *work,

@@ -26,7 +26,8 @@ enum {
     BLOCK_MOST = 48, /* tiles of one product */
     BLOCK_BYTES = 1 << 24, /* of points that a thread works on */
     GRADIENT_BLOCK = 128,  /* tiles that are summed in registers for gradients of weights */
-    PAD = 16,              /* floats: rows of points must not all fall into the same sets of a cache */
+    LINE = 16,             /* floats of a cache line */
+    PAD = LINE,            /* floats: rows of points must not all fall into the same sets of a cache */
 };
 
 typedef struct origin {
@@ -156,6 +157,15 @@ static int64_t pitch_of(int64_t channels, int64_t strip)
     return round_up(channels, strip) + PAD;
 }
 
+/* Floats from one point of all tiles to the next: an odd number of cache lines, or the points of a tile, which are written and read
+ * side by side, fall into a few sets of a cache and push each other out. */
+static int64_t plane_of(int64_t tiles, int64_t pitch)
+{
+    const int64_t lines = ceil_div(tiles * pitch, LINE);
+
+    return (lines | 1) * LINE;
+}
+
 /* Tiles of one block: few enough for the cache, equal shares for all threads. */
 static int64_t block_of(const atr_backend *backend, const atr_step *step)
 {
@@ -176,9 +186,10 @@ static int64_t thread_floats(const atr_backend *backend, const atr_step *step)
     const winograd_state *state = step->state;
     const int64_t strip = atr_cpu_kernels_of(backend)->strip;
 
-    return squared(state->points) * block_of(backend, step) *
-               (pitch_of(step->conv.in_channels, strip) + pitch_of(step->conv.out_channels, strip)) +
-           PAD;
+    const int64_t block = block_of(backend, step);
+
+    return squared(state->points) * (plane_of(block, pitch_of(step->conv.in_channels, strip)) +
+                                     plane_of(block, pitch_of(step->conv.out_channels, strip)));
 }
 
 static int64_t weight_floats(const atr_backend *backend, const winograd_state *state, int64_t in, int64_t out)
@@ -191,7 +202,7 @@ typedef struct gradient_memory {
     float *inputs, *outputs, *sums;
     double *bias;
     void *columns;
-    int64_t in_pitch, out_pitch, sum_pitch;
+    int64_t in_pitch, out_pitch, in_plane, out_plane, sum_pitch;
     size_t bytes;
 } gradient_memory;
 
@@ -213,8 +224,10 @@ static gradient_memory gradient_memory_of(const atr_backend *backend, const atr_
     char *base = step->scratch;
 
     m.sum_pitch = round_up(out, lanes);
-    m.inputs = piece(base, &m.bytes, points * (size_t)(GRADIENT_BLOCK * m.in_pitch) * sizeof(float));
-    m.outputs = piece(base, &m.bytes, points * (size_t)(GRADIENT_BLOCK * m.out_pitch) * sizeof(float));
+    m.in_plane = plane_of(GRADIENT_BLOCK, m.in_pitch);
+    m.out_plane = plane_of(GRADIENT_BLOCK, m.out_pitch);
+    m.inputs = piece(base, &m.bytes, points * (size_t)m.in_plane * sizeof(float));
+    m.outputs = piece(base, &m.bytes, points * (size_t)m.out_plane * sizeof(float));
     m.sums = piece(base, &m.bytes, points * (size_t)(in * m.sum_pitch) * sizeof(float));
     m.bias = piece(base, &m.bytes, (size_t)out * sizeof(double));
     m.columns = piece(base, &m.bytes, atr_cpu_column_sums_bytes(backend, out));
@@ -309,8 +322,8 @@ static void transform_weights(const atr_backend *backend, const winograd_state *
     const int64_t strip = atr_cpu_kernels_of(backend)->strip, strips = ceil_div(from->out, strip);
 
 #pragma omp parallel for schedule(static)
-    for (int64_t k = 0; k < from->in; k++)
-        for (int64_t s = 0; s < strips; s++)
+    for (int64_t s = 0; s < strips; s++)
+        for (int64_t k = 0; k < from->in; k++)
             transform_strip(state, from, k, s, strip, to);
 }
 
@@ -346,10 +359,12 @@ static void multiply(const atr_cpu_kernels *kernels, const winograd_state *state
     for (int p = 0; p < squared(state->points); p++) {
         const float *weights = way->weights + p * in * round_up(out, strip);
         for (int64_t k = 0; k < in; k += DEPTH)
-            for (int64_t s = 0; s * strip < out; s++)
-                kernels->product(inputs + p * block * in_pitch + k, in_pitch, rows,
-                                 atr_cpu_min(DEPTH, in - k), weights + (s * in + k) * strip,
-                                 outputs + p * block * out_pitch + s * strip, out_pitch, k > 0);
+            for (int64_t s = 0; s * strip < out; s++) {
+                const float *here = weights + (s * in + k) * strip;
+                kernels->product(inputs + p * plane_of(block, in_pitch) + k, in_pitch, rows,
+                                 atr_cpu_min(DEPTH, in - k), here, here + in * strip,
+                                 outputs + p * plane_of(block, out_pitch) + s * strip, out_pitch, k > 0);
+            }
     }
 }
 
@@ -377,16 +392,18 @@ static void run_block(const atr_backend *backend, const atr_step *step, const di
     const winograd_state *state = step->state;
     const int64_t in_pitch = pitch_of(way->from->dims[3], kernels->strip);
     const int64_t out_pitch = pitch_of(way->to->dims[3], kernels->strip), d = step->conv.dilation;
-    float *const outputs = inputs + squared(state->points) * block * in_pitch;
+    float *const outputs = inputs + squared(state->points) * plane_of(block, in_pitch);
 
     for (int64_t t = 0; t < rows; t++) {
         const origin at = state->tiles[first + t];
         const atr_cpu_patch tile = tile_at(way->from, d, at.n, at.y - d, at.x - d);
-        kernels->tile_input(state->m, &tile, way->from->dims[3], inputs + t * in_pitch, block * in_pitch);
+        kernels->tile_input(state->m, &tile, way->from->dims[3], inputs + t * in_pitch,
+                            plane_of(block, in_pitch));
     }
     multiply(kernels, state, way, inputs, outputs, block, rows);
     for (int64_t t = 0; t < rows; t++)
-        finish_tile(kernels, step, way, state->tiles[first + t], outputs + t * out_pitch, block * out_pitch);
+        finish_tile(kernels, step, way, state->tiles[first + t], outputs + t * out_pitch,
+                    plane_of(block, out_pitch));
 }
 
 static void run(const atr_backend *backend, const atr_step *step, const direction *way)
@@ -433,10 +450,9 @@ static void transform_block(const atr_backend *backend, const atr_step *step, co
         const origin at = state->tiles[first + t];
         const atr_cpu_patch x = tile_at(&step->x[0], d, at.n, at.y - d, at.x - d);
         const atr_cpu_patch dy = tile_at(&step->dy, d, at.n, at.y, at.x);
-        kernels->tile_input(state->m, &x, step->conv.in_channels, m->inputs + t * m->in_pitch,
-                            GRADIENT_BLOCK * m->in_pitch);
+        kernels->tile_input(state->m, &x, step->conv.in_channels, m->inputs + t * m->in_pitch, m->in_plane);
         kernels->tile_spread(state->m, &dy, step->conv.out_channels, m->outputs + t * m->out_pitch,
-                             GRADIENT_BLOCK * m->out_pitch);
+                             m->out_plane);
     }
 }
 
@@ -452,8 +468,8 @@ static void add_block(const atr_backend *backend, const atr_step *step, const gr
 #pragma omp parallel for schedule(static)
     for (int64_t job = 0; job < squared(state->points) * strips; job++) {
         const int64_t p = job / strips, o = job % strips * strip;
-        const atr_cpu_outer outer = {.a = m->inputs + p * GRADIENT_BLOCK * m->in_pitch,
-                                     .b = m->outputs + p * GRADIENT_BLOCK * m->out_pitch + o,
+        const atr_cpu_outer outer = {.a = m->inputs + p * m->in_plane,
+                                     .b = m->outputs + p * m->out_plane + o,
                                      .a_pixel = m->in_pitch,
                                      .b_pixel = m->out_pitch,
                                      .rows = 1,

@@ -231,8 +231,8 @@ static void tile_output(int m, const float *from, int64_t plane, int64_t channel
 }
 
 /* `rows` rows of a by one strip of b. Each element is one chain of sums in the order of depth, wherever it lies, added to what is there at the end. */
-ATR_INLINE void product_rows(const float *a, int64_t a_row, int64_t depth, const float *b, float *to,
-                             int64_t to_row, int rows, bool add)
+ATR_INLINE void product_rows(const float *a, int64_t a_row, int64_t depth, const float *b, const float *next,
+                             float *to, int64_t to_row, int rows, bool add)
 {
     vec sums[PRODUCT_ROWS][PRODUCT_VECTORS];
 
@@ -241,6 +241,8 @@ ATR_INLINE void product_rows(const float *a, int64_t a_row, int64_t depth, const
             sums[i][v] = vec_zero();
     for (int64_t k = 0; k < depth; k++, b += PRODUCT_VECTORS * LANES) {
         vec right[PRODUCT_VECTORS];
+        if (next != NULL)
+            __builtin_prefetch(next + k * PRODUCT_VECTORS * LANES, 0, 2);
         for (int v = 0; v < PRODUCT_VECTORS; v++)
             right[v] = vec_load(b + v * LANES);
         for (int i = 0; i < rows; i++) {
@@ -255,21 +257,28 @@ ATR_INLINE void product_rows(const float *a, int64_t a_row, int64_t depth, const
                       add ? vec_load(to + i * to_row + v * LANES) + sums[i][v] : sums[i][v]);
 }
 
-static void product(const float *a, int64_t a_row, int64_t rows, int64_t depth, const float *b, float *to,
-                    int64_t to_row, bool add)
+/* The first rows ask for the next strip, which comes from far away: it is there when they are done. */
+static void product(const float *a, int64_t a_row, int64_t rows, int64_t depth, const float *b,
+                    const float *next, float *to, int64_t to_row, bool add)
 {
+    if (rows >= PRODUCT_ROWS) {
+        product_rows(a, a_row, depth, b, next, to, to_row, PRODUCT_ROWS, add);
+        a += PRODUCT_ROWS * a_row;
+        to += PRODUCT_ROWS * to_row;
+        rows -= PRODUCT_ROWS;
+    }
     for (; rows >= PRODUCT_ROWS; rows -= PRODUCT_ROWS) {
-        product_rows(a, a_row, depth, b, to, to_row, PRODUCT_ROWS, add);
+        product_rows(a, a_row, depth, b, NULL, to, to_row, PRODUCT_ROWS, add);
         a += PRODUCT_ROWS * a_row;
         to += PRODUCT_ROWS * to_row;
     }
     for (; rows >= 4; rows -= 4) {
-        product_rows(a, a_row, depth, b, to, to_row, 4, add);
+        product_rows(a, a_row, depth, b, NULL, to, to_row, 4, add);
         a += 4 * a_row;
         to += 4 * to_row;
     }
     for (; rows > 0; rows--) {
-        product_rows(a, a_row, depth, b, to, to_row, 1, add);
+        product_rows(a, a_row, depth, b, NULL, to, to_row, 1, add);
         a += a_row;
         to += to_row;
     }
