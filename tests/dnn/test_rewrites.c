@@ -234,6 +234,32 @@ static void residual_blocks_with_relu_in_front_agree_with_the_plain_plan(void **
                 }
 }
 
+/* Steps of the cpu back end's plan: those marked for minimal filtering, and those that make image pooling a bias. */
+typedef struct counts {
+    int winograd, pooled;
+} counts;
+
+static counts count_steps(const atr_graph *graph, atr_plan_options options)
+{
+    atr_backend *backend = NULL;
+    atr_params *params = NULL;
+    atr_plan *plan = NULL;
+    counts count = {0, 0};
+
+    must(atr_backend_open("cpu", 2, &backend));
+    must(atr_params_create(atr_graph_param_specs(graph), atr_graph_param_count(graph), &atr_host_allocator,
+                           &params));
+    must(atr_plan_create(graph, params, backend, &options, &plan));
+    for (int i = 0; i < atr_plan_step_count(plan); i++) {
+        count.winograd += atr_plan_step(plan, i)->winograd ? 1 : 0;
+        count.pooled += atr_plan_step(plan, i)->op == ATR_OP_CONV_POOLED ? 1 : 0;
+    }
+    atr_plan_destroy(plan);
+    atr_params_destroy(params);
+    atr_backend_close(backend);
+    return count;
+}
+
 /* Two 3x3 convolutions that minimal filtering takes over, one of them dilated, one behind an enlarged map. */
 static void build_wide(int64_t dilation, atr_graph **out)
 {
@@ -253,25 +279,6 @@ static void build_wide(int64_t dilation, atr_graph **out)
     atr_graph_set_tap(*out, ATR_TAP_LOGITS, x);
 }
 
-static int marked(const atr_graph *graph, atr_plan_options options)
-{
-    atr_backend *backend = NULL;
-    atr_params *params = NULL;
-    atr_plan *plan = NULL;
-    int count = 0;
-
-    must(atr_backend_open("cpu", 2, &backend));
-    must(atr_params_create(atr_graph_param_specs(graph), atr_graph_param_count(graph), &atr_host_allocator,
-                           &params));
-    must(atr_plan_create(graph, params, backend, &options, &plan));
-    for (int i = 0; i < atr_plan_step_count(plan); i++)
-        count += atr_plan_step(plan, i)->winograd ? 1 : 0;
-    atr_plan_destroy(plan);
-    atr_params_destroy(params);
-    atr_backend_close(backend);
-    return count;
-}
-
 static void minimal_filtering_agrees_with_the_plain_plan(void **state)
 {
     static const int64_t sizes[][3] = {{2, 33, 25}, {1, 32, 32}, {3, 18, 41}};
@@ -287,12 +294,65 @@ static void minimal_filtering_agrees_with_the_plain_plan(void **state)
                                             .width = sizes[i][2],
                                             .rewrites = ATR_REWRITE_ALL};
                 build_wide(dilation, &graph);
-                assert_true(marked(graph, options) >= 2); /* a small map with wide gaps may not be worth it */
+                assert_true(count_steps(graph, options).winograd >=
+                            2); /* a small map with wide gaps may not be worth it */
                 compare(graph, options, 1e-4);
                 options.rewrites &= ~ATR_REWRITE_WINOGRAD;
-                assert_int_equal(marked(graph, options), 0);
+                assert_int_equal(count_steps(graph, options).winograd, 0);
                 atr_graph_destroy(graph);
             }
+}
+
+/* Pyramid pooling in small: two branches and the pooled one, broadcast, then a 1x1 over all. The pooled branch has no batch norm where
+ * the batch is one picture: there a training norm would see a single value. */
+static void build_pooled(bool norm, bool bias, atr_graph **out)
+{
+    int x, branches[3];
+
+    must(atr_graph_create(out));
+    must(atr_graph_input(*out, 3, &x));
+    x = conv_norm(*out, "stem", x, (atr_conv_spec){LOW, 3, 2, 1, 1, 1, false}, true);
+    branches[0] = conv_norm(*out, "one", x, (atr_conv_spec){SIDE, 1, 1, 0, 1, 1, true}, true);
+    branches[1] = conv_norm(*out, "two", x, (atr_conv_spec){OUT, 3, 1, 2, 2, 1, true}, true);
+    must(atr_graph_global_pool(*out, "pool", x, &branches[2]));
+    if (norm)
+        branches[2] =
+            conv_norm(*out, "pooled", branches[2], (atr_conv_spec){SIDE, 1, 1, 0, 1, 1, true}, true);
+    else
+        must(atr_graph_conv(*out, "pooled", branches[2], (atr_conv_spec){SIDE, 1, 1, 0, 1, 1, true},
+                            &branches[2]));
+    must(atr_graph_resize(*out, "broadcast", branches[2], x, &branches[2]));
+    must(atr_graph_concat(*out, "concat", branches, 3, &x));
+    x = conv_norm(*out, "joint", x, (atr_conv_spec){OUT, 1, 1, 0, 1, 1, bias}, true);
+    must(atr_graph_conv(*out, "cls", x, (atr_conv_spec){CLASSES, 1, 1, 0, 1, 1, true}, &x));
+    atr_graph_set_tap(*out, ATR_TAP_LOGITS, x);
+}
+
+/* Pictures of one or two pixels behind the stem are in: there is nothing to broadcast to, or little. */
+static void image_pooling_as_a_bias_agrees_with_the_plain_plan(void **state)
+{
+    static const int64_t sizes[][3] = {{4, 33, 21}, {1, 16, 16}, {3, 9, 40}, {1, 2, 2}, {1, 2, 3}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        for (int mode = 0; mode < 2; mode++) {
+            atr_plan_options options = {.mode = (atr_mode)mode,
+                                        .batch = sizes[i][0],
+                                        .height = sizes[i][1],
+                                        .width = sizes[i][2],
+                                        .rewrites = ATR_REWRITE_ALL};
+            const bool tiny = options.height * options.width < 9;
+            atr_graph *graph = NULL;
+            if (tiny && mode == ATR_TRAIN)
+                continue; /* batch norms of one or two values: rounding is all that is left */
+            build_pooled(options.batch > 1, i % 2 == 0, &graph);
+            assert_int_equal(count_steps(graph, options).pooled,
+                             options.height == 2 && options.width == 2 ? 0 : 1);
+            compare(graph, options, 1e-4);
+            options.rewrites &= ~ATR_REWRITE_POOLED;
+            assert_int_equal(count_steps(graph, options).pooled, 0);
+            atr_graph_destroy(graph);
+        }
 }
 
 /* Bits of a picture's class scores depend neither on the pictures beside it nor on the number of threads. */
@@ -347,6 +407,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolution_of_an_enlarged_map_agrees_with_the_plain_plan),
         cmocka_unit_test(residual_blocks_with_relu_in_front_agree_with_the_plain_plan),
+        cmocka_unit_test(image_pooling_as_a_bias_agrees_with_the_plain_plan),
         cmocka_unit_test(minimal_filtering_agrees_with_the_plain_plan),
         cmocka_unit_test(minimal_filtering_does_not_depend_on_batch_or_threads),
     };
