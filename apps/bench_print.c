@@ -12,7 +12,7 @@ static double forward_macs(const atr_plan *plan)
 
     for (int i = 0; i < atr_plan_step_count(plan); i++) {
         const atr_step *s = atr_plan_step(plan, i);
-        if (s->op == ATR_OP_CONV || s->op == ATR_OP_CONV_RESIZED)
+        if (s->op == ATR_OP_CONV || s->op == ATR_OP_CONV_RESIZED || s->op == ATR_OP_CONV_POOLED)
             macs += (double)atr_conv_macs(&s->conv, s->y.dims);
     }
     return macs;

@@ -140,6 +140,8 @@ static kind kind_of(const atr_step *step)
     switch (step->op) {
     case ATR_OP_CONV:
         return kind_of_conv(&step->conv);
+    case ATR_OP_CONV_POOLED:
+        return KIND_POINTWISE;
     case ATR_OP_CONV_RESIZED:
         return KIND_RESIZED;
     case ATR_OP_NORM:
@@ -163,7 +165,7 @@ static kind kind_of(const atr_step *step)
 
 static bool is_conv(const atr_step *step)
 {
-    return step->op == ATR_OP_CONV || step->op == ATR_OP_CONV_RESIZED;
+    return step->op == ATR_OP_CONV || step->op == ATR_OP_CONV_RESIZED || step->op == ATR_OP_CONV_POOLED;
 }
 
 /* Arithmetic of the convolutions as the graph writes them, however they are computed. Backward: one forward's worth for each of the

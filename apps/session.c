@@ -29,7 +29,7 @@ const atr_option atr_session_rows[] = {
      .argument = "-NAME,...",
      .help =
          "for tests and diagnosis: without these ways to speed up a network: fold-norm, norm-act, concat, "
-         "resized, all",
+         "resized, winograd, pooled, all",
      .once = true},
     {.name = NULL},
 };

@@ -200,6 +200,10 @@ static atr_status compile(atr_plan *plan)
         plan_rewrite_norm_act(plan);
     if (on & ATR_REWRITE_RESIZED)
         plan_rewrite_resized(plan);
+    if (on & ATR_REWRITE_POOLED)
+        plan_rewrite_pooled(plan);
+    if (on & ATR_REWRITE_WINOGRAD)
+        plan_rewrite_winograd(plan);
     if (on & ATR_REWRITE_CONCAT)
         plan_rewrite_concat(plan);
     ATR_TRY(plan_place(plan));

@@ -92,6 +92,8 @@ void plan_rewrite_fold_norm(atr_plan *plan);
 void plan_rewrite_norm_act(atr_plan *plan);
 void plan_rewrite_concat(atr_plan *plan);
 void plan_rewrite_resized(atr_plan *plan);
+void plan_rewrite_winograd(atr_plan *plan);
+void plan_rewrite_pooled(atr_plan *plan);
 atr_status plan_place(atr_plan *plan);
 atr_status plan_backward(atr_plan *plan);
 atr_status plan_prepare(atr_plan *plan);

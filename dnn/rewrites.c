@@ -7,15 +7,20 @@ static const struct {
     const char *name;
     int bits;
 } rewrites[] = {
-    {"fold-norm", ATR_REWRITE_FOLD_NORM}, {"norm-act", ATR_REWRITE_NORM_ACT}, {"concat", ATR_REWRITE_CONCAT},
-    {"resized", ATR_REWRITE_RESIZED},     {"all", ATR_REWRITE_ALL},
+    {"fold-norm", ATR_REWRITE_FOLD_NORM},
+    {"norm-act", ATR_REWRITE_NORM_ACT},
+    {"concat", ATR_REWRITE_CONCAT},
+    {"resized", ATR_REWRITE_RESIZED},
+    {"winograd", ATR_REWRITE_WINOGRAD},
+    {"pooled", ATR_REWRITE_POOLED},
+    {"all", ATR_REWRITE_ALL},
 };
 
 enum { REWRITES = sizeof rewrites / sizeof rewrites[0] };
 
 const char *atr_rewrite_names(void)
 {
-    return "fold-norm, norm-act, concat, resized, all";
+    return "fold-norm, norm-act, concat, resized, winograd, pooled, all";
 }
 
 atr_status atr_rewrites_without(const char *item, int *out)

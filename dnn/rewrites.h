@@ -10,6 +10,8 @@ typedef enum atr_rewrite {
     ATR_REWRITE_NORM_ACT = 1 << 1, /* training: batch norm + activation as one step */
     ATR_REWRITE_CONCAT = 1 << 2,   /* producers write into channel slices */
     ATR_REWRITE_RESIZED = 1 << 3,  /* a 3x3 convolution of an enlarged map runs at the low resolution */
+    ATR_REWRITE_WINOGRAD = 1 << 4, /* 3x3 convolutions by minimal filtering */
+    ATR_REWRITE_POOLED = 1 << 5,   /* a broadcast pixel in front of a 1x1 convolution is a bias per picture */
     ATR_REWRITE_ALL = -1
 } atr_rewrite;
 

@@ -24,7 +24,8 @@ typedef struct atr_step {
     const atr_kernel *kernel; /* who runs it: the back end's own, or the `ref` one where that has none */
 
     /* Attributes: those of the graph's node that belong to `op`. */
-    atr_conv_attr conv; /* CONV; CONV_RESIZED: in_channels of both inputs together, those of x[0] first */
+    atr_conv_attr
+        conv; /* CONV; CONV_RESIZED, CONV_POOLED: in_channels of both inputs together, those of x[0] first */
     atr_norm_attr norm; /* NORM; CONV with `folded`: the batch norm folded into it */
     double dropout;     /* p */
     uint64_t stream;    /* DROPOUT: which layer, mixed into the sample's key */
@@ -32,10 +33,12 @@ typedef struct atr_step {
     bool
         batch_stats; /* NORM: normalise with the batch's statistics and update the running ones; else use the running ones */
     bool
-        folded; /* CONV and CONV_RESIZED, inference: y = act(norm(conv(x) + bias) + residual), norm by running
+        folded; /* CONV, CONV_RESIZED and CONV_POOLED, inference: y = act(norm(conv(x) + bias) + residual), norm by running
                                statistics */
     bool residual; /* CONV: add x[1], of y's shape, before the activation */
     atr_act act;   /* ACT; NORM and CONV: the activation fused behind it */
+    bool
+        winograd; /* CONV and CONV_RESIZED, 3x3, stride 1, padded by its dilation: minimal filtering pays; a back end may */
     bool wants_dw; /* backward computes the gradients of its parameters */
 
     /* Activations. `data` is NULL while a step is being prepared; shapes and strides are final. */

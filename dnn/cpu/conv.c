@@ -1,4 +1,4 @@
-/* Convolutions: depthwise ones run on kernels of our own, all others on oneDNN. */
+/* Convolutions: depthwise ones, and 3x3 ones that the plan marked, run on kernels of our own, all others on oneDNN. */
 #include <math.h>
 
 #include "dnn/cpu/cpu_impl.h"
@@ -6,6 +6,22 @@
 bool atr_cpu_is_depthwise(const atr_conv_attr *conv)
 {
     return conv->groups > 1 && conv->groups == conv->in_channels && conv->groups == conv->out_channels;
+}
+
+static const atr_kernel depthwise = {atr_cpu_depthwise_prepare, atr_cpu_depthwise_refresh,
+                                     atr_cpu_depthwise_forward, atr_cpu_depthwise_backward,
+                                     atr_cpu_depthwise_release};
+static const atr_kernel winograd = {atr_cpu_winograd_prepare, atr_cpu_winograd_refresh,
+                                    atr_cpu_winograd_forward, atr_cpu_winograd_backward,
+                                    atr_cpu_winograd_release};
+static const atr_kernel dense = {atr_cpu_dense_prepare, atr_cpu_dense_refresh, atr_cpu_dense_forward,
+                                 atr_cpu_dense_backward, atr_cpu_dense_release};
+
+static const atr_kernel *kind_of(const atr_step *step)
+{
+    if (atr_cpu_is_depthwise(&step->conv))
+        return &depthwise;
+    return step->winograd ? &winograd : &dense;
 }
 
 void atr_cpu_fold(const atr_step *step, float *weights, float *bias)
@@ -44,32 +60,25 @@ atr_status atr_cpu_conv_prepare(atr_backend *backend, atr_step *step)
     step->needs_x = step->training && step->wants_dw;
     step->needs_y = false;
     step->saved_bytes = step->scratch_bytes = 0;
-    return atr_cpu_is_depthwise(&step->conv) ? atr_cpu_depthwise_prepare(backend, step)
-                                             : atr_cpu_dense_prepare(backend, step);
+    return kind_of(step)->prepare(backend, step);
 }
 
 atr_status atr_cpu_conv_refresh(atr_backend *backend, atr_step *step)
 {
-    return atr_cpu_is_depthwise(&step->conv) ? atr_cpu_depthwise_refresh(backend, step)
-                                             : atr_cpu_dense_refresh(backend, step);
+    return kind_of(step)->refresh(backend, step);
 }
 
 atr_status atr_cpu_conv_forward(atr_backend *backend, atr_step *step)
 {
-    return atr_cpu_is_depthwise(&step->conv) ? atr_cpu_depthwise_forward(backend, step)
-                                             : atr_cpu_dense_forward(backend, step);
+    return kind_of(step)->forward(backend, step);
 }
 
 atr_status atr_cpu_conv_backward(atr_backend *backend, atr_step *step)
 {
-    return atr_cpu_is_depthwise(&step->conv) ? atr_cpu_depthwise_backward(backend, step)
-                                             : atr_cpu_dense_backward(backend, step);
+    return kind_of(step)->backward(backend, step);
 }
 
 void atr_cpu_conv_release(atr_step *step)
 {
-    if (atr_cpu_is_depthwise(&step->conv))
-        atr_cpu_depthwise_release(step);
-    else
-        atr_cpu_dense_release(step);
+    kind_of(step)->release(step);
 }

@@ -82,13 +82,22 @@ atr_status atr_cpu_conv_forward(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_conv_backward(atr_backend *backend, atr_step *step);
 void atr_cpu_conv_release(atr_step *step);
 
-/* The two kinds of convolution behind atr_cpu_conv_*. `state` of a step is theirs; `bias` is what is added, after folding. */
+/* The kinds of convolution behind atr_cpu_conv_*. `state` of a step is theirs; `bias` is what is added, after folding. */
 bool atr_cpu_is_depthwise(const atr_conv_attr *conv);
 atr_status atr_cpu_depthwise_prepare(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_depthwise_refresh(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_depthwise_forward(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_depthwise_backward(atr_backend *backend, atr_step *step);
 void atr_cpu_depthwise_release(atr_step *step);
+
+/* 3x3, stride 1, padded by its dilation, no groups. */
+atr_status atr_cpu_winograd_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_winograd_refresh(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_winograd_forward(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_winograd_backward(atr_backend *backend, atr_step *step);
+void atr_cpu_winograd_release(atr_step *step);
+/* Outputs along a side of the tile that takes the fewest products for an output of shape `y`: 2, 3 or 4. */
+int atr_cpu_winograd_tile(const atr_conv_attr *conv, const int64_t y[4]);
 
 atr_status atr_cpu_dense_prepare(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_dense_refresh(atr_backend *backend, atr_step *step);
@@ -102,6 +111,13 @@ atr_status atr_cpu_resized_conv_refresh(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_resized_conv_forward(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_resized_conv_backward(atr_backend *backend, atr_step *step);
 void atr_cpu_resized_conv_release(atr_step *step);
+
+/* CONV_POOLED. */
+atr_status atr_cpu_pooled_conv_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_pooled_conv_refresh(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_pooled_conv_forward(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_pooled_conv_backward(atr_backend *backend, atr_step *step);
+void atr_cpu_pooled_conv_release(atr_step *step);
 
 /* Weights and bias of a convolution with the batch norm folded in:
  *     scale = g / sqrt(var + eps)     w' = w scale     b' = (b - mean) scale + beta

@@ -239,7 +239,7 @@ atr_cpu_conv_names atr_cpu_conv_names_of(const atr_step *step)
 {
     const atr_cpu_dense *state = step->state;
 
-    if (atr_cpu_is_depthwise(&step->conv))
+    if (atr_cpu_is_depthwise(&step->conv) || step->winograd)
         return (atr_cpu_conv_names){"own", step->wants_dx[0] ? "own" : "", step->wants_dw ? "own" : ""};
     const bool own = step->wants_dw && state->weight.op == NULL;
     return (atr_cpu_conv_names){impl_of(state->forward.op), impl_of(state->data.op),

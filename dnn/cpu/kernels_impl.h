@@ -110,14 +110,47 @@ typedef struct atr_cpu_update {
     bool nesterov;
 } atr_cpu_update;
 
+/* Minimal filtering (dnn/cpu/winograd.c): outputs along a side of the largest tile, and the points of that one: 0, +-A, +-B and
+ * infinity. Both are exact in f32, and these two keep the error of a tile of 4 at that of a plain sum. */
+enum { ATR_CPU_TILE_MOST = 4 };
+#define ATR_CPU_POINT_A 0.75f
+#define ATR_CPU_POINT_B 1.5f
+
+/* A square of pixels of a map: its first one, which may lie outside, and which of its rows and columns lie inside. */
+typedef struct atr_cpu_patch {
+    float *pixels;
+    int64_t row, column; /* elements from one pixel to the next below, beside */
+    int64_t first_y, end_y, first_x, end_x;
+} atr_cpu_patch;
+
+/* What comes behind the sums of a tile of outputs: clamp(sum + bias + residual). */
+typedef struct atr_cpu_finish {
+    const float *bias;     /* [C] or NULL */
+    const float *residual; /* of the tile's first pixel, or NULL */
+    int64_t residual_row, residual_column;
+    atr_cpu_clamp clamp;
+} atr_cpu_finish;
+
 typedef struct atr_cpu_kernels {
     int lanes; /* floats in a vector */
     int outer_rows,
         outer_vectors; /* the tile of sums that outer() keeps in registers: a_count, vectors of b */
+    int strip;         /* columns of b that product() takes at once */
 
     void (*depthwise)(const atr_cpu_tap_row *row);
     void (*depthwise_weight_gradient)(const atr_cpu_tap_row *row);
     void (*outer)(const atr_cpu_outer *outer);
+
+    /* Tiles of m x m outputs (m = 2, 3, 4) and (m+2) x (m+2) points, [plane] elements from one point to the next:
+     * inputs to points, points to outputs, and the transpose of the latter. */
+    void (*tile_input)(int m, const atr_cpu_patch *tile, int64_t channels, float *to, int64_t plane);
+    void (*tile_output)(int m, const float *from, int64_t plane, int64_t channels, const atr_cpu_patch *tile,
+                        const atr_cpu_finish *finish);
+    void (*tile_spread)(int m, const atr_cpu_patch *tile, int64_t channels, float *to, int64_t plane);
+    /* to[i] = sum over k of a[i][k] * b[k], b [depth, strip] without gaps; `add`: on top of what is there. An element's bits do
+     * not depend on how many rows there are. `next`: where the next strip will be read, or any other address. */
+    void (*product)(const float *a, int64_t a_row, int64_t rows, int64_t depth, const float *b,
+                    const float *next, float *to, int64_t to_row, bool add);
 
     /* One tile of pixels; `work` is [2*C]. */
     void (*moments)(const float *x, int64_t stride, int64_t pixels, int64_t channels, float *work,

@@ -7,6 +7,7 @@
 #include "dnn/cpu/pointwise_body_impl.h"
 #include "dnn/cpu/resample_body_impl.h"
 #include "dnn/cpu/update_body_impl.h"
+#include "dnn/cpu/winograd_body_impl.h"
 
 const atr_cpu_kernels atr_cpu_kernels_portable = {
 #include "dnn/cpu/kernels_table_impl.h"

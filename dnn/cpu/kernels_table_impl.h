@@ -3,6 +3,11 @@
 .lanes = LANES,
 .outer_rows = OUTER_ROWS,
 .outer_vectors = OUTER_VECTORS,
+.strip = PRODUCT_VECTORS * LANES,
+.tile_input = tile_input,
+.tile_output = tile_output,
+.tile_spread = tile_spread,
+.product = product,
 .depthwise = depthwise,
 .depthwise_weight_gradient = depthwise_weight_gradient,
 .outer = outer,
@@ -29,4 +34,4 @@
 .accumulate = accumulate,
 .average = average,
 .sum_squares = sum_squares,
-                // clang-format on
+    // clang-format on

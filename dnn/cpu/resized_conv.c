@@ -87,6 +87,7 @@ static void describe_side(const atr_step *step, resized_state *state)
     side->conv.in_channels = step->x[1].dims[3];
     side->training = step->training;
     side->wants_dw = step->wants_dw;
+    side->winograd = step->winograd;
     side->x[0] = step->x[1];
     side->dx[0] = step->dx[1];
     side->wants_dx[0] = step->wants_dx[1];
@@ -162,7 +163,7 @@ atr_status atr_cpu_resized_conv_prepare(atr_backend *backend, atr_step *step)
     ATR_TRY(axis_create(step->x[0].dims[1], step->y.dims[1], &state->rows));
     ATR_TRY(axis_create(step->x[0].dims[2], step->y.dims[2], &state->columns));
     describe_side(step, state);
-    ATR_TRY(atr_cpu_dense_prepare(backend, &state->side));
+    ATR_TRY(atr_cpu_conv_prepare(backend, &state->side));
     ATR_TRY(create_products(backend, step, state));
     state->products_bytes = atr_align_up((size_t)(low_pixels(step) * TAPS * out) * sizeof(float));
     state->row_bytes = atr_align_up((size_t)((SLOTS * K + 1) * step->y.dims[2] * out) * sizeof(float));
@@ -181,7 +182,7 @@ void atr_cpu_resized_conv_release(atr_step *step)
 
     if (state == NULL)
         return;
-    atr_cpu_dense_release(&state->side);
+    atr_cpu_conv_release(&state->side);
     atr_onednn_op_destroy(state->product);
     atr_onednn_op_destroy(state->input_product);
     atr_onednn_op_destroy(state->weight_product);
@@ -249,7 +250,7 @@ atr_status atr_cpu_resized_conv_refresh(atr_backend *backend, atr_step *step)
     }
     split_weights(step, weights, state->weight, state->side_weight);
     lend_memory(step, &state->side);
-    return atr_cpu_dense_refresh(backend, &state->side);
+    return atr_cpu_conv_refresh(backend, &state->side);
 }
 
 /* ---- running ------------------------------------------------------------------------------------------------------------ */
@@ -378,7 +379,7 @@ atr_status atr_cpu_resized_conv_forward(atr_backend *backend, atr_step *step)
     atr_status status = ATR_OK;
 
     lend_memory(step, &state->side);
-    ATR_TRY(atr_cpu_dense_forward(backend, &state->side));
+    ATR_TRY(atr_cpu_conv_forward(backend, &state->side));
     for (int64_t i = 0; i < runs; i++) {
         const atr_onednn_buffers product = {.x = (float *)step->x[0].data + i * step->x[0].strides[0],
                                             .w = state->weight,
@@ -445,7 +446,7 @@ atr_status atr_cpu_resized_conv_backward(atr_backend *backend, atr_step *step)
     atr_status status = ATR_OK;
 
     lend_memory(step, &state->side);
-    ATR_TRY(atr_cpu_dense_backward(backend, &state->side));
+    ATR_TRY(atr_cpu_conv_backward(backend, &state->side));
     gather_rows(backend, step);
     if (step->wants_dw) {
         ATR_TRY(atr_onednn_run(dnn, state->weight_product, &weight));

@@ -134,10 +134,7 @@ static void a_rewrite_that_is_switched_off_is_not_in_the_plan(void **state)
         assert_non_null(profiled);
         without[i] = profiled;
         const size_t count = json_array_size(json_object_get(profiled, "steps"));
-        if (i < 2)
-            assert_true(count > steps);
-        else
-            assert_true(count == steps); /* -all says no less than the two that change the number of steps */
+        assert_true(count > steps); /* each takes away more than the one before */
         steps = count;
         command_free(&r);
     }

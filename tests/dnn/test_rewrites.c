@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "core/rng.h"
+#include "dnn/model.h"
 #include "tests/support/network.h"
 
 enum { LOW = 20, SIDE = 7, OUT = 24, CLASSES = 5 };
@@ -233,11 +234,182 @@ static void residual_blocks_with_relu_in_front_agree_with_the_plain_plan(void **
                 }
 }
 
+/* Steps of the cpu back end's plan: those marked for minimal filtering, and those that make image pooling a bias. */
+typedef struct counts {
+    int winograd, pooled;
+} counts;
+
+static counts count_steps(const atr_graph *graph, atr_plan_options options)
+{
+    atr_backend *backend = NULL;
+    atr_params *params = NULL;
+    atr_plan *plan = NULL;
+    counts count = {0, 0};
+
+    must(atr_backend_open("cpu", 2, &backend));
+    must(atr_params_create(atr_graph_param_specs(graph), atr_graph_param_count(graph), &atr_host_allocator,
+                           &params));
+    must(atr_plan_create(graph, params, backend, &options, &plan));
+    for (int i = 0; i < atr_plan_step_count(plan); i++) {
+        count.winograd += atr_plan_step(plan, i)->winograd ? 1 : 0;
+        count.pooled += atr_plan_step(plan, i)->op == ATR_OP_CONV_POOLED ? 1 : 0;
+    }
+    atr_plan_destroy(plan);
+    atr_params_destroy(params);
+    atr_backend_close(backend);
+    return count;
+}
+
+/* Two 3x3 convolutions that minimal filtering takes over, one of them dilated, one behind an enlarged map. */
+static void build_wide(int64_t dilation, atr_graph **out)
+{
+    enum { WIDE = 40 };
+    int x, low, high, enlarged, joined;
+
+    must(atr_graph_create(out));
+    must(atr_graph_input(*out, 3, &x));
+    low = conv_norm(*out, "low", x, (atr_conv_spec){WIDE, 3, 2, 1, 1, 1, false}, true);
+    low = conv_norm(*out, "atrous", low, (atr_conv_spec){WIDE, 3, 1, dilation, dilation, 1, false}, true);
+    high = conv_norm(*out, "high", x, (atr_conv_spec){WIDE + 1, 3, 1, 1, 1, 1, true}, true);
+    must(atr_graph_resize(*out, "resize", low, high, &enlarged));
+    must(atr_graph_concat(*out, "concat", (const int[]){enlarged, high}, 2, &joined));
+    x = conv_norm(*out, "joint", joined, (atr_conv_spec){WIDE, 3, 1, 1, 1, 1, true}, true);
+    x = conv_norm(*out, "second", x, (atr_conv_spec){WIDE, 3, 1, 1, 1, 1, true}, true);
+    must(atr_graph_conv(*out, "cls", x, (atr_conv_spec){CLASSES, 1, 1, 0, 1, 1, true}, &x));
+    atr_graph_set_tap(*out, ATR_TAP_LOGITS, x);
+}
+
+static void minimal_filtering_agrees_with_the_plain_plan(void **state)
+{
+    static const int64_t sizes[][3] = {{2, 33, 25}, {1, 32, 32}, {3, 18, 41}};
+
+    (void)state;
+    for (int64_t dilation = 1; dilation <= 4; dilation++)
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+            for (int mode = 0; mode < 2; mode++) {
+                atr_graph *graph = NULL;
+                atr_plan_options options = {.mode = (atr_mode)mode,
+                                            .batch = sizes[i][0],
+                                            .height = sizes[i][1],
+                                            .width = sizes[i][2],
+                                            .rewrites = ATR_REWRITE_ALL};
+                build_wide(dilation, &graph);
+                assert_true(count_steps(graph, options).winograd >=
+                            2); /* a small map with wide gaps may not be worth it */
+                compare(graph, options, 1e-4);
+                options.rewrites &= ~ATR_REWRITE_WINOGRAD;
+                assert_int_equal(count_steps(graph, options).winograd, 0);
+                atr_graph_destroy(graph);
+            }
+}
+
+/* Pyramid pooling in small: two branches and the pooled one, broadcast, then a 1x1 over all. The pooled branch has no batch norm where
+ * the batch is one picture: there a training norm would see a single value. */
+static void build_pooled(bool norm, bool bias, atr_graph **out)
+{
+    int x, branches[3];
+
+    must(atr_graph_create(out));
+    must(atr_graph_input(*out, 3, &x));
+    x = conv_norm(*out, "stem", x, (atr_conv_spec){LOW, 3, 2, 1, 1, 1, false}, true);
+    branches[0] = conv_norm(*out, "one", x, (atr_conv_spec){SIDE, 1, 1, 0, 1, 1, true}, true);
+    branches[1] = conv_norm(*out, "two", x, (atr_conv_spec){OUT, 3, 1, 2, 2, 1, true}, true);
+    must(atr_graph_global_pool(*out, "pool", x, &branches[2]));
+    if (norm)
+        branches[2] =
+            conv_norm(*out, "pooled", branches[2], (atr_conv_spec){SIDE, 1, 1, 0, 1, 1, true}, true);
+    else
+        must(atr_graph_conv(*out, "pooled", branches[2], (atr_conv_spec){SIDE, 1, 1, 0, 1, 1, true},
+                            &branches[2]));
+    must(atr_graph_resize(*out, "broadcast", branches[2], x, &branches[2]));
+    must(atr_graph_concat(*out, "concat", branches, 3, &x));
+    x = conv_norm(*out, "joint", x, (atr_conv_spec){OUT, 1, 1, 0, 1, 1, bias}, true);
+    must(atr_graph_conv(*out, "cls", x, (atr_conv_spec){CLASSES, 1, 1, 0, 1, 1, true}, &x));
+    atr_graph_set_tap(*out, ATR_TAP_LOGITS, x);
+}
+
+/* Pictures of one or two pixels behind the stem are in: there is nothing to broadcast to, or little. */
+static void image_pooling_as_a_bias_agrees_with_the_plain_plan(void **state)
+{
+    static const int64_t sizes[][3] = {{4, 33, 21}, {1, 16, 16}, {3, 9, 40}, {1, 2, 2}, {1, 2, 3}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        for (int mode = 0; mode < 2; mode++) {
+            atr_plan_options options = {.mode = (atr_mode)mode,
+                                        .batch = sizes[i][0],
+                                        .height = sizes[i][1],
+                                        .width = sizes[i][2],
+                                        .rewrites = ATR_REWRITE_ALL};
+            const bool tiny = options.height * options.width < 9;
+            atr_graph *graph = NULL;
+            if (tiny && mode == ATR_TRAIN)
+                continue; /* batch norms of one or two values: rounding is all that is left */
+            build_pooled(options.batch > 1, i % 2 == 0, &graph);
+            assert_int_equal(count_steps(graph, options).pooled,
+                             options.height == 2 && options.width == 2 ? 0 : 1);
+            compare(graph, options, 1e-4);
+            options.rewrites &= ~ATR_REWRITE_POOLED;
+            assert_int_equal(count_steps(graph, options).pooled, 0);
+            atr_graph_destroy(graph);
+        }
+}
+
+/* Bits of a picture's class scores depend neither on the pictures beside it nor on the number of threads. */
+static void minimal_filtering_does_not_depend_on_batch_or_threads(void **state)
+{
+    enum { HEIGHT = 21, WIDTH = 38, BATCH = 3, WIDE = 40, OUTPUTS = 45 };
+    atr_graph *graph = NULL;
+    atr_params *params = NULL;
+    float *images = NULL, *want = NULL;
+    int64_t count = 0;
+    int x = -1;
+
+    (void)state;
+    must(atr_graph_create(&graph));
+    must(atr_graph_input(graph, WIDE, &x));
+    must(atr_graph_conv(graph, "conv", x, (atr_conv_spec){OUTPUTS, 3, 1, 2, 2, 1, true}, &x));
+    atr_graph_set_tap(graph, ATR_TAP_LOGITS, x);
+    must(atr_params_create(atr_graph_param_specs(graph), atr_graph_param_count(graph), &atr_host_allocator,
+                           &params));
+    must(atr_model_init(params, ATR_INIT_KAIMING, 1, 1));
+    must(ATR_NEW(BATCH * HEIGHT * WIDTH * WIDE, &images));
+    fill(images, BATCH * HEIGHT * WIDTH * WIDE, "images");
+    for (int threads = 1; threads <= 3; threads++)
+        for (int64_t batch = 1; batch <= BATCH; batch += BATCH - 1) {
+            const atr_plan_options options = {.mode = ATR_INFER,
+                                              .batch = batch,
+                                              .height = HEIGHT,
+                                              .width = WIDTH,
+                                              .rewrites = ATR_REWRITE_ALL};
+            atr_backend *backend = NULL;
+            atr_plan *plan = NULL;
+            must(atr_backend_open("cpu", threads, &backend));
+            must(atr_plan_create(graph, params, backend, &options, &plan));
+            must(atr_plan_forward(plan, images));
+            const atr_tensor logits = atr_plan_logits(plan);
+            if (want == NULL) {
+                count = atr_tensor_count(&logits);
+                want = copy(logits.data, count);
+            }
+            assert_memory_equal(logits.data, want, (size_t)count * sizeof *want);
+            atr_plan_destroy(plan);
+            atr_backend_close(backend);
+        }
+    atr_free(images);
+    atr_free(want);
+    atr_params_destroy(params);
+    atr_graph_destroy(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolution_of_an_enlarged_map_agrees_with_the_plain_plan),
         cmocka_unit_test(residual_blocks_with_relu_in_front_agree_with_the_plain_plan),
+        cmocka_unit_test(image_pooling_as_a_bias_agrees_with_the_plain_plan),
+        cmocka_unit_test(minimal_filtering_agrees_with_the_plain_plan),
+        cmocka_unit_test(minimal_filtering_does_not_depend_on_batch_or_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -182,6 +182,7 @@ void rig_create(rig *r, const rig_case *spec, atr_backend *backend, uint64_t see
     step->batch_stats = spec->batch_stats;
     step->folded = spec->folded;
     step->residual = spec->residual;
+    step->winograd = spec->winograd;
     step->act = spec->act;
     step->wants_dw = !spec->infer && !spec->no_dw;
     for (uint64_t n = 0; n < RIG_SAMPLES; n++)

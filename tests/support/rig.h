@@ -20,6 +20,7 @@ typedef struct rig_case {
     bool batch_stats, folded, residual;
     bool in_place; /* y lies over x[0] where forward may, dx over dy where backward may */
     bool no_dx, no_dw;
+    bool winograd; /* the mark of the plan */
 } rig_case;
 
 /* An activation or parameter in a buffer of its own. */
