@@ -167,6 +167,10 @@ atr_status atr_runlog_step(atr_runlog *log, const atr_log_step *record)
     member(&text, "exposed_s", round(record->times.exposed * 1e6) / 1e6);
     member(&text, "update_s", round(record->times.update * 1e6) / 1e6);
     member(&text, "step_s", round(record->times.step * 1e6) / 1e6);
+    if (record->samples != NULL) {
+        atr_text_append(&text, ",\"samples\":");
+        atr_json_integers(&text, record->samples, record->sample_count);
+    }
     atr_text_append(&text, "}");
     return atr_runlog_line(log, &text);
 }

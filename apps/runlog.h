@@ -37,6 +37,8 @@ typedef struct atr_log_step {
     double f_score; /* NaN where no pixel has a class */
     double gradient_norm;
     atr_step_times times;
+    const int64_t *samples; /* [sample_count] numbers in the data set; NULL: not to be listed */
+    int64_t sample_count;
 } atr_log_step;
 atr_status atr_runlog_step(atr_runlog *log, const atr_log_step *record);
 

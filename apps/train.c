@@ -27,7 +27,8 @@ static void add_times(atr_step_times *sum, const atr_step_times *times)
     sum->step += times->step;
 }
 
-static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *result, double lr)
+static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *result, double lr,
+                           int64_t pictures)
 {
     const double now = atr_seconds(), waited = atr_loader_waited(trainer->loader);
     const double seconds = now - trainer->step_ended;
@@ -37,9 +38,11 @@ static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *resu
         .loss = result->loss,
         .f_score = result->f_score,
         .lr = lr,
-        .images_per_s = seconds > 0 ? (double)trainer->phase->batch / seconds : 0,
+        .images_per_s = seconds > 0 ? (double)pictures / seconds : 0,
         .gradient_norm = result->gradient_norm,
         .times = times_of(trainer, result, waited, seconds),
+        .samples = trainer->step_samples,
+        .sample_count = pictures,
     };
 
     trainer->step_ended = now;
@@ -79,20 +82,22 @@ static atr_status train_step(atr_trainer *trainer, bool *stop)
     atr_parallel_result result;
     atr_batch batch = {0};
     const atr_status ready = atr_loader_next(trainer->loader, &batch);
-    const atr_parallel_batch part = {batch.count,  batch.height, batch.width,  batch.images,
-                                     batch.labels, batch.keys,   batch.samples};
+    const atr_parallel_batch part = {batch.count,  batch.height, batch.width,   batch.images,
+                                     batch.labels, batch.keys,   batch.samples, batch.global_count};
     atr_status status = ATR_OK;
 
     status = atr_parallel_step(&trainer->parallel, &part, ready, atr_stop_wanted(),
                                trainer->cursor.global_step + 1, lr, &result);
     ATR_TRY(advise(trainer, status, lr));
+    if (trainer->options->log_samples)
+        ATR_TRY(atr_train_gather_samples(trainer, &batch));
     if (trainer->ema != NULL)
         ATR_TRY(atr_ema_update(trainer->ema, trainer->session.params));
     trainer->cursor.step_in_epoch++;
     trainer->cursor.global_step++;
     *stop = result.stop || trainer->cursor.global_step == trainer->options->stop_after;
     if (trainer->root)
-        status = log_step(trainer, &result, lr);
+        status = log_step(trainer, &result, lr, batch.global_count);
 
 done:
     return status;

@@ -35,7 +35,8 @@ struct atr_trainer {
     atr_session session;
     atr_dataset *dataset;
     atr_loader *loader;
-    atr_plan *plan;
+    atr_plans *plans;
+    atr_norm_ranks norm_ranks;
     atr_optim *optim;
     atr_loss *loss;
     atr_reducer *reducer;
@@ -48,7 +49,8 @@ struct atr_trainer {
 
     atr_train_cursor cursor;
     int64_t steps_per_epoch;
-    int64_t saved_step; /* of the last checkpoint; -1: none */
+    int64_t *step_samples; /* --log-samples: of the last step, in the order of the global batch */
+    int64_t saved_step;    /* of the last checkpoint; -1: none */
 
     /* Rank 0. */
     atr_runlog *log;
@@ -81,8 +83,9 @@ atr_status atr_train_phase_begin(atr_trainer *trainer);
 atr_status atr_train_phase_switch(atr_trainer *trainer);
 /* What every phase wants of the ranks and the data set. ATR_ERR_USAGE. */
 atr_status atr_train_phases_check(const atr_trainer *trainer);
-/* Steps of an epoch in a phase. */
+/* Steps of an epoch in a phase, and pictures of one of them (from 0). */
 int64_t atr_train_phase_steps(const atr_trainer *trainer, const atr_train_phase *phase);
+int64_t atr_train_phase_batch(const atr_trainer *trainer, const atr_train_phase *phase, int64_t step);
 
 /* The network that is evaluated and shown: the average of the weights where there is one. */
 atr_params *atr_train_shown_params(const atr_trainer *trainer);
@@ -105,6 +108,10 @@ void atr_train_watch_step(atr_trainer *trainer, const atr_log_step *record);
 void atr_train_watch_eval(atr_trainer *trainer, const atr_log_eval *record);
 /* After the evaluation, where there was one. */
 void atr_train_watch_epoch(atr_trainer *trainer);
+
+/* train_samples.c. Collective: the samples of a step of all ranks into `step_samples` [global_count] on rank 0 and all others. The
+ * status is agreed. */
+atr_status atr_train_gather_samples(atr_trainer *trainer, const atr_batch *batch);
 
 /* train_show.c: what rank 0 says. */
 void atr_train_show_start(const atr_trainer *trainer);

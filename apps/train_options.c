@@ -35,6 +35,8 @@ static const atr_option rows[] = {
     {.name = "log-interval", .kind = ATR_OPTION_INT, FIELD(log_interval), .value = "10", .least = 1,
      .most = MANY,
      .help = "steps between lines on the output where it is no terminal"},
+    {.name = "log-samples", .kind = ATR_OPTION_FLAG, FIELD(log_samples),
+     .help = "log.jsonl lists each step's samples, by their numbers in the data set"},
     {.name = "save-period", .kind = ATR_OPTION_INT, FIELD(save_period), .value = "1", .least = 1,
      .most = MANY,
      .help = "epochs between checkpoints"},
@@ -79,6 +81,10 @@ static const atr_option rows[] = {
      .help = "its gain (normal: standard deviation; kaiming has none)"},
     {.name = "freeze-bn", .kind = ATR_OPTION_FLAG, FIELD(freeze_norm),
      .help = "batch norms keep their running statistics"},
+    {.name = "sync-bn", .kind = ATR_OPTION_FLAG, FIELD(sync_norm),
+     .help = "batch norms take the statistics of all ranks' pictures, as one rank with the whole batch does"},
+    {.name = "bn-group", .kind = ATR_OPTION_INT, FIELD(norm_ranks), .value = "1", .least = 1, .most = 1e6,
+     .help = "batch norms take the statistics of so many neighbouring ranks"},
     {.name = "freeze-epochs", .kind = ATR_OPTION_INT, FIELD(freeze_epochs), .value = "0", .least = 0, .most = 1e9,
      .help = "first epochs in which the backbone stays as it is; for a network that --weights brought"},
     {.name = "freeze-batch", .kind = ATR_OPTION_INT, FIELD(freeze_batch), .value = "0", .least = 0, .most = 1e6,
@@ -126,7 +132,7 @@ static const atr_option rows[] = {
     {.name = "seed", .kind = ATR_OPTION_INT, FIELD(seed), .value = "11", .least = 0, .most = MANY,
      .help = "of weights, shuffling, augmentation, dropout"},
     {.name = "compat", .kind = ATR_OPTION_CHOICE, FIELD(compat), .value = "none", .choices = compats,
-     .help = "reference: padding is class 0, and losses count ignored pixels, as in the reference"},
+     .help = "reference: padding is class 0, losses count ignored pixels, and what does not fill a batch is left out"},
     {.name = "jpeg-scale", .kind = ATR_OPTION_FLAG, FIELD(jpeg_scale),
      .help = "decode a JPEG at a half, quarter or eighth where augmentation shrinks it at least as much: less work with large "
              "photographs, pixels slightly different"},
@@ -317,6 +323,19 @@ static atr_optim_config optim_config(const atr_train_options *options)
     };
 }
 
+static atr_status read_norm_ranks(const atr_train_options *options, int64_t *out)
+{
+    if (options->sync_norm && options->norm_ranks > 1)
+        return atr_fail(ATR_ERR_USAGE, "--sync-bn takes all ranks and --bn-group some: choose one");
+    if (options->freeze_norm && (options->sync_norm || options->norm_ranks > 1))
+        return atr_fail(
+            ATR_ERR_USAGE,
+            "--freeze-bn keeps the running statistics, so ranks have none to share by --%s: choose one",
+            options->sync_norm ? "sync-bn" : "bn-group");
+    *out = options->sync_norm ? INT64_MAX : options->norm_ranks;
+    return ATR_OK;
+}
+
 atr_status atr_train_config_from(const atr_options *parsed, const atr_train_options *options,
                                  atr_train_config *out)
 {
@@ -333,6 +352,7 @@ atr_status atr_train_config_from(const atr_options *parsed, const atr_train_opti
                         (long long)options->output_stride);
     if (options->target_miou > 0 && options->eval_period == 0)
         return atr_fail(ATR_ERR_USAGE, "--target-miou needs evaluations, and --eval-period 0 makes none");
+    ATR_TRY(read_norm_ranks(options, &out->norm_ranks));
     ATR_TRY(atr_size_parse(options->size, &out->height, &out->width));
     ATR_TRY(read_dropout(options, out->dropout));
     ATR_TRY(
@@ -340,6 +360,7 @@ atr_status atr_train_config_from(const atr_options *parsed, const atr_train_opti
     out->optim = optim_config(options);
     ATR_TRY(read_phases(parsed, options, out));
     ATR_TRY(read_augment(options, &out->augment));
+    out->drop_last = options->compat == ATR_COMPAT_REFERENCE;
     out->padding = options->compat == ATR_COMPAT_REFERENCE ? 0 : 255;
     out->augment.padding = out->padding;
 

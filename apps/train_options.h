@@ -21,13 +21,13 @@ typedef enum atr_compat { ATR_COMPAT_NONE, ATR_COMPAT_REFERENCE } atr_compat;
 /* As parsed: the target of the table. */
 typedef struct atr_train_options {
     const char *out, *recipe, *stage, *weights, *backbone, *size;
-    bool resume, force, new_head, backbone_only, freeze_norm, nesterov, fit_lr;
+    bool resume, force, new_head, backbone_only, freeze_norm, sync_norm, nesterov, fit_lr, log_samples;
     bool curves, tensorboard, tensorboard_histograms;
     int64_t tensorboard_images;
     int64_t output_stride, batch, epochs, max_steps, stop_after, seed;
     bool jpeg_scale;
     int64_t eval_period, save_period, log_interval, loader_threads;
-    int64_t freeze_epochs, freeze_batch, accumulate;
+    int64_t freeze_epochs, freeze_batch, accumulate, norm_ranks;
     double lr, min_lr, momentum, weight_decay, init_gain, power, warmup, clip, ema, target_miou;
     int optimizer, schedule, init, compat, eval_fit, frozen_norm;
     atr_list dropout;
@@ -57,6 +57,9 @@ typedef struct atr_train_config {
     atr_train_phase phases[ATR_TRAIN_PHASES]; /* in order, without a gap */
     atr_augment augment;
     uint8_t padding; /* label around a letterboxed picture */
+    bool drop_last;  /* an epoch leaves out the samples that do not fill a batch */
+    int64_t
+        norm_ranks; /* neighbouring ranks that share the batch norms' statistics: 1: none, INT64_MAX: all */
 } atr_train_config;
 
 /* The table, made once per run because its augmentation rows come from the augmentation's own table. */

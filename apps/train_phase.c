@@ -3,14 +3,27 @@
 #include "apps/train_impl.h"
 #include "dnn/model.h"
 
-int64_t atr_train_phase_steps(const atr_trainer *trainer, const atr_train_phase *phase)
+static int64_t sample_count(const atr_trainer *trainer)
 {
     const int64_t *samples = NULL;
 
-    return atr_dataset_split(trainer->dataset, ATR_SPLIT_TRAIN, &samples) / phase->batch;
+    return atr_dataset_split(trainer->dataset, ATR_SPLIT_TRAIN, &samples);
 }
 
-/* Each rank has a picture, and as many as can be cut into equal parts. */
+int64_t atr_train_phase_steps(const atr_trainer *trainer, const atr_train_phase *phase)
+{
+    return atr_epoch_steps(sample_count(trainer), phase->batch, trainer->config.drop_last);
+}
+
+int64_t atr_train_phase_batch(const atr_trainer *trainer, const atr_train_phase *phase, int64_t step)
+{
+    const bool last = step == atr_train_phase_steps(trainer, phase) - 1;
+
+    return last ? atr_epoch_last(sample_count(trainer), phase->batch, trainer->config.drop_last)
+                : phase->batch;
+}
+
+/* Each rank has a picture in each pass of a whole batch. */
 static atr_status check_batch(const atr_trainer *trainer, const atr_train_phase *phase)
 {
     const char *const name = phase->frozen && trainer->options->freeze_batch > 0 ? "freeze-batch" : "batch";
@@ -22,11 +35,11 @@ static atr_status check_batch(const atr_trainer *trainer, const atr_train_phase 
             "--%s %lld on %lld ranks: some ranks would have no picture. Take fewer ranks or a larger "
             "batch.",
             name, (long long)phase->batch, (long long)size);
-    if (parts > 1 && phase->batch % (size * parts) != 0)
+    if (parts > 1 && phase->batch < size * parts)
         return atr_fail(
             ATR_ERR_USAGE,
-            "--%s %lld on %lld ranks with --accumulate %lld: the batch must be a multiple of %lld, so "
-            "that all parts are equal",
+            "--%s %lld on %lld ranks with --accumulate %lld: some ranks would have no picture in some "
+            "parts. Take a batch of at least %lld, or fewer parts.",
             name, (long long)phase->batch, (long long)size, (long long)parts, (long long)(size * parts));
     return ATR_OK;
 }
@@ -45,15 +58,6 @@ done:
 atr_params *atr_train_shown_params(const atr_trainer *trainer)
 {
     return trainer->ema != NULL ? atr_ema_params(trainer->ema) : trainer->session.params;
-}
-
-/* Samples of one step on this rank: the loader's deal. */
-static int64_t local_batch(const atr_trainer *trainer)
-{
-    const int64_t batch = trainer->phase->batch, size = atr_comm_size(trainer->comm),
-                  rank = atr_comm_rank(trainer->comm);
-
-    return (rank + 1) * batch / size - rank * batch / size;
 }
 
 /* Preparing a sample costs far less than training on it: a quarter of the threads keeps up, and one of them waits while the
@@ -79,6 +83,8 @@ static atr_status start_loader(atr_trainer *trainer)
         .split = ATR_SPLIT_TRAIN,
         .mode = ATR_LOADER_TRAIN,
         .global_batch = trainer->phase->batch,
+        .parts = trainer->options->accumulate,
+        .drop_last = trainer->config.drop_last,
         .rank = atr_comm_rank(trainer->comm),
         .ranks = atr_comm_size(trainer->comm),
         .seed = (uint64_t)trainer->options->seed,
@@ -101,21 +107,33 @@ static atr_status start_loader(atr_trainer *trainer)
 static atr_status compile(atr_trainer *trainer)
 {
     atr_session *const session = &trainer->session;
-    const bool frozen = trainer->phase->frozen;
-    const atr_plan_options options = {
-        .mode = ATR_TRAIN,
-        .batch = local_batch(trainer) / trainer->options->accumulate,
-        .height = trainer->config.height,
-        .width = trainer->config.width,
-        .freeze_norm = trainer->options->freeze_norm,
-        .rewrites = ATR_REWRITE_ALL,
+    const atr_train_phase *const phase = trainer->phase;
+    const bool frozen = phase->frozen;
+    const int64_t steps = atr_train_phase_steps(trainer, phase);
+    const int64_t first = atr_train_phase_batch(trainer, phase, 0);
+    const int64_t last = atr_train_phase_batch(trainer, phase, steps - 1);
+    const atr_plans_config config = {
+        .graph = session->graph,
+        .params = session->params,
+        .backend = session->backend,
+        .norm_ranks = &trainer->norm_ranks,
+        .plan = {.mode = ATR_TRAIN,
+                 .height = trainer->config.height,
+                 .width = trainer->config.width,
+                 .freeze_norm = trainer->options->freeze_norm,
+                 .rewrites = ATR_REWRITE_ALL},
+        .batch = phase->batch,
+        .parts = trainer->options->accumulate,
+        .steps = {first, last},
+        .rank = atr_comm_rank(trainer->comm),
+        .ranks = atr_comm_size(trainer->comm),
     };
 
-    atr_plan_destroy(trainer->plan); /* first: two do not fit into memory where one is large */
-    trainer->plan = NULL;
+    atr_plans_destroy(trainer->plans); /* first: two do not fit into memory where one is large */
+    trainer->plans = NULL;
     atr_params_freeze(session->params, ATR_BACKBONE_PREFIX, frozen,
                       frozen && trainer->options->frozen_norm == ATR_FROZEN_NORM_RUNNING);
-    return atr_plan_create(session->graph, session->params, session->backend, &options, &trainer->plan);
+    return atr_plans_create(&config, &trainer->plans);
 }
 
 /* Plan and loader of the phase, on this rank. */
@@ -125,9 +143,9 @@ static atr_status begin(atr_trainer *trainer)
 
     atr_loader_destroy(trainer->loader);
     trainer->loader = NULL;
+    ATR_TRY(start_loader(trainer)); /* first: it knows whether there is anything to plan for */
     ATR_TRY(compile(trainer));
-    trainer->parallel.plan = trainer->plan;
-    ATR_TRY(start_loader(trainer));
+    trainer->parallel.plans = trainer->plans;
     trainer->steps_per_epoch = atr_loader_steps(trainer->loader);
 
 done:

@@ -80,6 +80,7 @@ static atr_status create_optim(atr_trainer *trainer)
         .parts = trainer->options->accumulate,
         .sums = trainer->sums,
         .clip = trainer->options->clip,
+        .norm_ranks = &trainer->norm_ranks,
     };
 
 done:
@@ -144,6 +145,7 @@ static atr_status create(atr_trainer *trainer, atr_checkpoint_file **file)
         ATR_TRY(atr_train_model_fresh(trainer));
     ATR_TRY(atr_comm_agree(trainer->comm, create_optim(trainer)));
     ATR_TRY(create_reducer(trainer));
+    ATR_TRY(atr_norm_ranks_open(trainer->comm, trainer->config.norm_ranks, &trainer->norm_ranks));
     if (trainer->resumed)
         ATR_TRY(atr_train_resume_optim(trainer, *file));
     ATR_TRY(atr_train_phase_begin(trainer));
@@ -197,7 +199,9 @@ void atr_trainer_destroy(atr_trainer *trainer)
     atr_loss_destroy(trainer->loss);
     atr_ema_destroy(trainer->ema);
     atr_free(trainer->sums);
-    atr_plan_destroy(trainer->plan);
+    atr_free(trainer->step_samples);
+    atr_plans_destroy(trainer->plans);
+    atr_norm_ranks_close(&trainer->norm_ranks);
     atr_confusion_free(&trainer->confusion);
     atr_session_close(&trainer->session);
     atr_dataset_close(trainer->dataset);

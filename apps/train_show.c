@@ -49,6 +49,18 @@ static void show_data(const atr_trainer *trainer)
                   (long long)train, (long long)val);
 }
 
+static void show_norms(const atr_trainer *trainer)
+{
+    const atr_norm_ranks *const ranks = &trainer->norm_ranks;
+    const int size = atr_comm_size(trainer->comm);
+
+    if (ranks->all)
+        atr_train_say(trainer, "batch norms: statistics of all %d ranks together", size);
+    else if (atr_norm_ranks_group(ranks) != NULL)
+        atr_train_say(trainer, "batch norms: statistics of %d neighbouring ranks together%s", ranks->end,
+                      size % ranks->end != 0 ? ", of fewer in the last group" : "");
+}
+
 static void show_memory(const atr_trainer *trainer)
 {
     const double mib = 1.0 / (1 << 20);
@@ -57,7 +69,7 @@ static void show_memory(const atr_trainer *trainer)
         2 + atr_optim_moment_count(trainer->optim) + (trainer->ema != NULL) + (trainer->sums != NULL);
 
     atr_train_say(trainer, "memory per rank: %.0f MiB activations, %.0f MiB values, gradients and moments",
-                  (double)atr_plan_arena_bytes(trainer->plan) * mib,
+                  (double)atr_plan_arena_bytes(atr_plans_largest(trainer->plans)) * mib,
                   (values * blocks + (double)atr_reducer_bytes(trainer->reducer)) * mib);
 }
 
@@ -147,6 +159,7 @@ void atr_train_show_start(const atr_trainer *trainer)
                   trainer->session.backend->table->name);
     if (atr_comm_size(trainer->comm) > 1)
         atr_train_say(trainer, "gradients: %s", atr_reducer_text(trainer->reducer, reducer));
+    show_norms(trainer);
     show_memory(trainer);
     show_schedule(trainer);
     show_loss(trainer);

@@ -37,6 +37,36 @@ done:
     return status;
 }
 
+/* MPI takes calls one at a time whatever the communicator, so a part waits for its turn with the rest of its job. */
+static atr_comm *whole_of(atr_comm *comm)
+{
+    return comm->whole != NULL ? comm->whole : comm;
+}
+
+atr_status atr_comm_split(atr_comm *comm, int colour, atr_comm **out)
+{
+    atr_status status = ATR_OK;
+    atr_comm *part = NULL;
+
+    *out = NULL;
+    ATR_TRY(ATR_NEW(1, &part));
+    part->size = part->node_size = 1;
+    pthread_mutex_init(&part->turn, NULL);
+    part->whole = whole_of(comm);
+    memcpy(part->host, comm->host, sizeof part->host);
+    if (comm->transport != NULL) {
+        atr_comm_enter(comm);
+        ATR_TRY(atr_comm_leave(comm, comm->transport->split(comm->state, colour, part)));
+        part->transport = comm->transport;
+    }
+    *out = part;
+    part = NULL;
+
+done:
+    atr_comm_close(part);
+    return status;
+}
+
 void atr_comm_close(atr_comm *comm)
 {
     if (comm == NULL)
@@ -49,14 +79,14 @@ void atr_comm_close(atr_comm *comm)
 
 void atr_comm_enter(atr_comm *comm)
 {
-    pthread_mutex_lock(&comm->turn);
+    pthread_mutex_lock(&whole_of(comm)->turn);
 }
 
 atr_status atr_comm_leave(atr_comm *comm, atr_status status)
 {
     if (status != ATR_OK)
-        comm->broken = true;
-    pthread_mutex_unlock(&comm->turn);
+        comm->broken = whole_of(comm)->broken = true;
+    pthread_mutex_unlock(&whole_of(comm)->turn);
     return status;
 }
 
@@ -239,19 +269,21 @@ void atr_comm_abort(atr_comm *comm, int code)
         comm->transport->abort(comm->state, code);
 }
 
-atr_status atr_comm_average_buffers(atr_comm *comm, atr_params *params)
+atr_status atr_comm_average_buffers(atr_comm *comm, atr_params *params, int64_t weight, int64_t total)
 {
     float *const buffers = atr_params_flat_buffers(params);
-    const float size = (float)comm->size;
+    const float own = (float)weight, all = (float)total;
     atr_span span = {0, 0};
     atr_status status = ATR_OK;
 
     if (comm->transport == NULL)
         return ATR_OK;
     while (atr_params_next_span(params, true, &span)) {
+        for (int64_t i = 0; i < span.count; i++)
+            buffers[span.offset + i] *= own;
         ATR_TRY(atr_comm_sum_f32(comm, buffers + span.offset, span.count));
         for (int64_t i = 0; i < span.count; i++)
-            buffers[span.offset + i] /= size;
+            buffers[span.offset + i] /= all;
         atr_params_touch(params);
     }
 

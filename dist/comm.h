@@ -22,6 +22,10 @@ atr_status atr_comm_alone(atr_comm **out);
 /* Collective. Ends MPI if atr_comm_open() started it. Takes NULL. */
 void atr_comm_close(atr_comm *comm);
 
+/* Collective. The ranks that give the same `colour` (>= 0), in their order, as ranks of their own; to be closed by atr_comm_close()
+ * before `comm`. They share no agreements with `comm`: what fails on one of them is agreed on there. */
+atr_status atr_comm_split(atr_comm *comm, int colour, atr_comm **out);
+
 /* "Open MPI v4.1.4", or "none: this program was built without MPI", into `text`; returns `text`. Not collective. */
 enum { ATR_COMM_LIBRARY_BYTES = 256 };
 char *atr_comm_library(char *text);
@@ -82,10 +86,10 @@ bool atr_comm_agreed_to_stop(const atr_comm *comm);
  * Returns on one rank alone. `code`: exit code of the job. */
 void atr_comm_abort(atr_comm *comm, int code);
 
-/* Collective. The running statistics of all batch norms that are not frozen become their mean over the ranks (counters stay);
- * touches params.
- * The update running = (1-m) running + m batch is linear, so averaging after every step is the same as averaging once
- * before the statistics are used, and any checkpoint is then complete with one rank's copy. */
-atr_status atr_comm_average_buffers(atr_comm *comm, atr_params *params);
+/* Collective. The running statistics of all batch norms that are not frozen become their mean over the ranks, each counted by its
+ * `weight` >= 0, not all 0 (the pictures that it saw; `total` is their sum); counters stay; touches params.
+ * The update running = (1-m) running + m batch is linear, so with equal weights averaging after every step is the same as averaging
+ * once before the statistics are used, and any checkpoint is then complete with one rank's copy. */
+atr_status atr_comm_average_buffers(atr_comm *comm, atr_params *params, int64_t weight, int64_t total);
 
 #endif

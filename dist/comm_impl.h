@@ -41,6 +41,8 @@ typedef struct atr_transport {
     atr_status (*gather)(void *state, bool node_only, const void *mine, size_t count, void *all);
     atr_status (*barrier)(void *state);
     void (*abort)(void *state, int code);
+    /* Fills ranks and state of `out`: of the ranks that give the same colour, in their order. */
+    atr_status (*split)(void *state, int colour, atr_comm *out);
 
     /* Both collective over the job. */
     atr_status (*open_lane)(void *state, bool leaders, atr_lane *out);
@@ -63,6 +65,7 @@ struct atr_comm {
     char host[ATR_HOST_BYTES];
     const atr_transport *transport; /* NULL: alone */
     void *state;                    /* the transport's */
+    struct atr_comm *whole;         /* what this one was split from; NULL: it is the job's. Borrowed */
     bool threads;         /* calls may come from any thread, one at a time (MPI_THREAD_SERIALIZED) */
     pthread_mutex_t turn; /* held in each call */
     bool broken;          /* a call failed: nothing may be ended that the others must end too */

@@ -126,6 +126,52 @@ static void abort_all(void *opaque, int code)
     MPI_Abort(state->job, code);
 }
 
+static atr_status find_ranks(atr_comm *comm, const mpi_state *state)
+{
+    atr_status status = ATR_OK;
+
+    ATR_TRY(check(MPI_Comm_rank(state->job, &comm->rank), "MPI_Comm_rank"));
+    ATR_TRY(check(MPI_Comm_size(state->job, &comm->size), "MPI_Comm_size"));
+    ATR_TRY(check(MPI_Comm_rank(state->node, &comm->node_rank), "MPI_Comm_rank"));
+    ATR_TRY(check(MPI_Comm_size(state->node, &comm->node_size), "MPI_Comm_size"));
+
+done:
+    return status;
+}
+
+/* The ranks of `state->job`, once it is made: their nodes, their numbers. */
+static atr_status describe(atr_comm *comm, mpi_state *state)
+{
+    atr_status status = ATR_OK;
+
+    ATR_TRY(check(MPI_Comm_set_errhandler(state->job, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler"));
+    ATR_TRY(check(MPI_Comm_split_type(state->job, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &state->node),
+                  "MPI_Comm_split_type"));
+    ATR_TRY(find_ranks(comm, state));
+
+done:
+    return status;
+}
+
+static atr_status split(void *opaque, int colour, atr_comm *out)
+{
+    const mpi_state *const whole = opaque;
+    atr_status status = ATR_OK;
+    mpi_state *state = NULL;
+
+    ATR_TRY(ATR_NEW(1, &state));
+    state->job = state->node = MPI_COMM_NULL;
+    ATR_TRY(check(MPI_Comm_split(whole->job, colour, 0, &state->job), "MPI_Comm_split"));
+    ATR_TRY(describe(out, state));
+    out->state = state;
+    state = NULL;
+
+done:
+    if (state != NULL)
+        close_mpi(state);
+    return status;
+}
+
 /* Handles of MPI are integers or pointers, by its maker. */
 _Static_assert(sizeof(MPI_Comm) <= sizeof(uint64_t) && sizeof(MPI_Request) <= sizeof(uint64_t) &&
                    sizeof(MPI_Win) <= sizeof(uint64_t),
@@ -264,6 +310,7 @@ static const atr_transport mpi_transport = {
     .share = open_shared,
     .unshare = close_shared,
     .exchange = exchange,
+    .split = split,
 };
 
 /* For less than 4 ranks Open MPI 4.1 sums by a binomial tree (all data to one rank and back), which takes twice as long as Rabenseifner's
@@ -294,19 +341,6 @@ done:
     return status;
 }
 
-static atr_status find_ranks(atr_comm *comm, const mpi_state *state)
-{
-    atr_status status = ATR_OK;
-
-    ATR_TRY(check(MPI_Comm_rank(state->job, &comm->rank), "MPI_Comm_rank"));
-    ATR_TRY(check(MPI_Comm_size(state->job, &comm->size), "MPI_Comm_size"));
-    ATR_TRY(check(MPI_Comm_rank(state->node, &comm->node_rank), "MPI_Comm_rank"));
-    ATR_TRY(check(MPI_Comm_size(state->node, &comm->node_size), "MPI_Comm_size"));
-
-done:
-    return status;
-}
-
 atr_status atr_comm_connect_mpi(atr_comm *comm)
 {
     atr_status status = ATR_OK;
@@ -318,10 +352,7 @@ atr_status atr_comm_connect_mpi(atr_comm *comm)
     state->job = state->node = MPI_COMM_NULL;
     ATR_TRY(start_mpi(state, &comm->threads));
     ATR_TRY(check(MPI_Comm_dup(MPI_COMM_WORLD, &state->job), "MPI_Comm_dup"));
-    ATR_TRY(check(MPI_Comm_set_errhandler(state->job, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler"));
-    ATR_TRY(check(MPI_Comm_split_type(state->job, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &state->node),
-                  "MPI_Comm_split_type"));
-    ATR_TRY(find_ranks(comm, state));
+    ATR_TRY(describe(comm, state));
     comm->transport = &mpi_transport;
     comm->state = state;
     state = NULL;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/deal.h"
 #include "core/text.h"
 #include "core/timer.h"
 #include "dnn/metrics.h"
@@ -18,7 +19,7 @@ const char *atr_phase_name(atr_phase phase)
 
 /* What the ranks tell each other before any work, summed. */
 typedef struct census {
-    int64_t failed, stop;
+    int64_t failed, stop, pictures;
     int64_t ignored;                 /* pixels without a class */
     int64_t pixels[ATR_MAX_CLASSES]; /* valid pixels by class */
 } census;
@@ -43,9 +44,11 @@ static atr_status take_census(const atr_parallel *parallel, const atr_parallel_b
     atr_status status = ATR_OK;
 
     *all = (census){.failed = ready != ATR_OK, .stop = stop};
-    if (ready == ATR_OK)
+    if (ready == ATR_OK) {
+        all->pictures = batch->count;
         count_labels(batch, parallel->classes, all);
-    ATR_TRY(atr_comm_sum_i64(parallel->comm, (int64_t *)all, 3 + parallel->classes));
+    }
+    ATR_TRY(atr_comm_sum_i64(parallel->comm, (int64_t *)all, 4 + parallel->classes));
     if (all->failed > 0)
         status = atr_comm_agree(parallel->comm, ready);
 
@@ -54,14 +57,14 @@ done:
 }
 
 /* Network and the loss's sums of this rank's part. */
-static atr_status run_forward(const atr_parallel *parallel, const atr_parallel_batch *batch)
+static atr_status run_forward(const atr_parallel *parallel, atr_plan *plan, const atr_parallel_batch *batch)
 {
     atr_status status = ATR_OK;
 
-    atr_plan_set_sample_keys(parallel->plan, batch->keys);
-    ATR_TRY(atr_plan_forward(parallel->plan, batch->images));
+    atr_plan_set_sample_keys(plan, batch->keys);
+    ATR_TRY(atr_plan_forward(plan, batch->images));
     if (atr_loss_needs_sums(parallel->loss))
-        ATR_TRY(atr_plan_loss_sums(parallel->plan, batch->labels, parallel->loss));
+        ATR_TRY(atr_plan_loss_sums(plan, batch->labels, parallel->loss));
 
 done:
     return status;
@@ -83,13 +86,13 @@ done:
 }
 
 /* Loss of this rank's part, `value` its share of the whole step's, and its gradients. */
-static atr_status run_backward(const atr_parallel *parallel, const atr_parallel_batch *batch,
+static atr_status run_backward(const atr_parallel *parallel, atr_plan *plan, const atr_parallel_batch *batch,
                                atr_grad_ready_fn ready, void *user, double *value)
 {
     atr_status status = ATR_OK;
 
-    ATR_TRY(atr_plan_loss(parallel->plan, batch->labels, parallel->loss, value));
-    ATR_TRY(atr_plan_backward(parallel->plan, ready, user));
+    ATR_TRY(atr_plan_loss(plan, batch->labels, parallel->loss, value));
+    ATR_TRY(atr_plan_backward(plan, ready, user));
 
 done:
     return status;
@@ -107,29 +110,43 @@ static void end_phase(lap *clock, atr_phase phase)
     clock->last = now;
 }
 
-static int64_t part_count(const atr_parallel *parallel)
+static int64_t part_count(const atr_parallel *parallel, const atr_parallel_batch *batch)
 {
+    if (parallel->plans != NULL)
+        return atr_plans_passes(parallel->plans, batch->global_count);
     return parallel->parts > 1 ? parallel->parts : 1;
 }
 
-/* Part `index` of `parts` of a rank's samples. */
-static atr_parallel_batch part_of(const atr_parallel_batch *batch, int64_t channels, int64_t parts,
-                                  int64_t index)
+/* Which plan runs part `index`, and which of this rank's samples they are. */
+static atr_status find_pass(const atr_parallel *parallel, const atr_parallel_batch *batch, int64_t index,
+                            atr_pass *out)
 {
-    atr_parallel_batch part = *batch;
-    const int64_t first = batch->count * index / parts, pixels = batch->height * batch->width;
+    const atr_share share = atr_deal(batch->count, part_count(parallel, batch), index);
 
-    part.count = batch->count / parts;
-    part.images += first * pixels * channels;
-    part.labels += first * pixels;
-    part.keys += first;
-    part.samples += first;
+    if (parallel->plans != NULL)
+        return atr_plans_pass(parallel->plans, batch->global_count, index, out);
+    *out = (atr_pass){parallel->plan, share.first, share.count};
+    return ATR_OK;
+}
+
+/* The samples of a pass. */
+static atr_parallel_batch part_of(const atr_parallel_batch *batch, const atr_pass *pass)
+{
+    const int64_t pixels = batch->height * batch->width, channels = atr_plan_images_channels(pass->plan);
+    atr_parallel_batch part = *batch;
+
+    part.count = pass->count;
+    part.images += pass->first * pixels * channels;
+    part.labels += pass->first * pixels;
+    part.keys += pass->first;
+    part.samples += pass->first;
     return part;
 }
 
 /* What a finished gradient of the last part is to become before it goes to the reducer. */
 typedef struct summing {
     const atr_parallel *parallel;
+    bool add; /* there were earlier parts */
     bool reduce;
 } summing;
 
@@ -140,7 +157,7 @@ static atr_status add_earlier(void *user, int64_t offset, int64_t count)
     const atr_parallel *const p = sum->parallel;
     atr_status status = ATR_OK;
 
-    if (p->parts > 1)
+    if (sum->add)
         ATR_TRY(p->backend->table->accumulate(p->backend, atr_params_flat_gradients(p->params) + offset,
                                               p->sums + offset, count));
     if (sum->reduce && p->watch != NULL)
@@ -168,39 +185,98 @@ static atr_status keep_sums(const atr_parallel *parallel, bool first)
     return status;
 }
 
+/* What backward would have left behind had it had a picture: gradients of 0. */
+static atr_status leave_nothing(const atr_parallel *parallel, summing *last)
+{
+    float *const gradients = atr_params_flat_gradients(parallel->params);
+    atr_span span = {0, 0};
+    atr_status status = ATR_OK;
+
+    while (status == ATR_OK && atr_params_next_span(parallel->params, false, &span)) {
+        memset(gradients + span.offset, 0, (size_t)span.count * sizeof *gradients);
+        if (last != NULL)
+            status = add_earlier(last, span.offset, span.count);
+    }
+    return status;
+}
+
+/* One part of a rank's samples on its way. */
+typedef struct part {
+    atr_pass pass;
+    atr_parallel_batch batch;
+    bool first, last;
+    bool absent;  /* there is nothing to compute here, or something failed */
+    double share; /* of the loss */
+} part;
+
+/* Computes, if there is something and all went well so far; then takes part in what the others still wait for. */
+static atr_status forward_part(const atr_parallel *parallel, part *p, bool alone, atr_status *local)
+{
+    p->absent = p->absent || *local != ATR_OK;
+    if (!p->absent)
+        *local = run_forward(parallel, p->pass.plan, &p->batch);
+    p->absent = p->absent || *local != ATR_OK;
+    return p->absent && !alone ? atr_plan_forward_absent(p->pass.plan) : ATR_OK;
+}
+
+static atr_status backward_part(const atr_parallel *parallel, part *p, bool alone, atr_status *local)
+{
+    summing sum = {.parallel = parallel, .add = !p->first, .reduce = !alone};
+    const bool empty = p->absent && *local == ATR_OK;
+    atr_status status = ATR_OK;
+
+    if (!p->absent)
+        *local =
+            run_backward(parallel, p->pass.plan, &p->batch, p->last ? add_earlier : NULL, &sum, &p->share);
+    p->absent = p->absent || *local != ATR_OK;
+    if (p->absent && !alone)
+        ATR_TRY(atr_plan_backward_absent(p->pass.plan));
+    if (empty)
+        *local = leave_nothing(parallel, p->last ? &sum : NULL);
+    if (*local == ATR_OK && !p->last)
+        *local = keep_sums(parallel, p->first);
+
+done:
+    return status;
+}
+
 /* Loss and gradients of this rank's samples, part by part. `local` is how this rank fares; once it has failed it computes nothing
- * more, but takes part in the sums that the loss needs, for the others wait for it there. `alone`: no other rank takes part, and
- * no gradient goes to the reducer. The status is that of the sums. */
+ * more, but takes part in the sums that the loss and batch norms need, for the others wait for it there. `alone`: no other rank
+ * takes part, and no gradient goes to the reducer. The status is that of the sums. */
 static atr_status run_parts(const atr_parallel *parallel, const atr_parallel_batch *batch, bool alone,
                             atr_status *local, double *loss, lap *clock)
 {
-    const int64_t parts = part_count(parallel);
-    const int64_t channels = atr_plan_images_channels(parallel->plan);
-    summing sum = {parallel, !alone};
+    const int64_t parts = part_count(parallel, batch);
     atr_status status = ATR_OK;
 
     *local = ATR_OK;
     *loss = 0;
     for (int64_t i = 0; i < parts; i++) {
-        const atr_parallel_batch part = part_of(batch, channels, parts, i);
-        const bool last = i == parts - 1;
-        double share = 0;
-        if (*local == ATR_OK)
-            *local = run_forward(parallel, &part);
+        part p = {.first = i == 0, .last = i == parts - 1};
+        ATR_TRY(find_pass(parallel, batch, i, &p.pass));
+        p.batch = part_of(batch, &p.pass);
+        p.absent = p.pass.count == 0;
+        ATR_TRY(forward_part(parallel, &p, alone, local));
         if (!alone)
             ATR_TRY(sum_loss(parallel));
         atr_loss_settle(parallel->loss);
         end_phase(clock, ATR_PHASE_FORWARD);
-        if (*local == ATR_OK)
-            *local = run_backward(parallel, &part, last ? add_earlier : NULL, &sum, &share);
-        if (*local == ATR_OK && !last)
-            *local = keep_sums(parallel, i == 0);
-        *loss += share;
+        ATR_TRY(backward_part(parallel, &p, alone, local));
+        *loss += p.share;
         end_phase(clock, ATR_PHASE_BACKWARD);
     }
 
 done:
     return status;
+}
+
+/* Whether batch norms look at this rank's pictures alone. */
+static void norm_alone(const atr_parallel *parallel, bool alone)
+{
+    if (parallel->plans != NULL)
+        atr_plans_norm_alone(parallel->plans, alone);
+    else
+        atr_plan_norm_alone(parallel->plan, alone);
 }
 
 /* Name of the first parameter, in the order in which backward finishes them, whose gradient is not finite; NULL: none. */
@@ -252,8 +328,11 @@ static atr_status explain_numeric(const atr_parallel *parallel, const atr_parall
     lap clock = {0, seconds};
     atr_status status = ATR_OK, local = ATR_OK;
 
-    atr_loss_begin(parallel->loss, all->pixels, all->ignored, part_count(parallel));
-    ATR_TRY(run_parts(parallel, batch, true, &local, &loss, &clock));
+    atr_loss_begin(parallel->loss, all->pixels, all->ignored, part_count(parallel, batch));
+    norm_alone(parallel, true);
+    status = run_parts(parallel, batch, true, &local, &loss, &clock);
+    norm_alone(parallel, false);
+    ATR_TRY(status);
     ATR_TRY(local);
     loss += atr_loss_known(parallel->loss);
     tensor = first_bad_gradient(parallel);
@@ -309,7 +388,7 @@ atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_ba
 
     *out = (atr_parallel_result){0};
     ATR_TRY(take_census(parallel, batch, ready, stop, &all));
-    atr_loss_begin(parallel->loss, all.pixels, all.ignored, part_count(parallel));
+    atr_loss_begin(parallel->loss, all.pixels, all.ignored, part_count(parallel, batch));
     for (int64_t k = 0; k < parallel->classes; k++)
         out->valid_pixels += all.pixels[k];
     out->stop = all.stop > 0;
@@ -320,8 +399,8 @@ atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_ba
 
     ATR_TRY(reduce(parallel, local, &out->loss));
     out->f_score = atr_loss_f_score(parallel->loss);
-    if (!parallel->freeze_norm)
-        ATR_TRY(atr_comm_average_buffers(parallel->comm, parallel->params));
+    if (!parallel->freeze_norm && (parallel->norm_ranks == NULL || !parallel->norm_ranks->all))
+        ATR_TRY(atr_comm_average_buffers(parallel->comm, parallel->params, batch->count, all.pictures));
     end_phase(&clock, ATR_PHASE_REDUCE);
 
     ATR_TRY(atr_optim_gradient_norm(parallel->optim, &out->gradient_norm));

@@ -1,12 +1,13 @@
 #ifndef ATR_DIST_STEP_H
 #define ATR_DIST_STEP_H
 
+#include "dist/plans.h"
 #include "dist/reducer.h"
 #include "dnn/optim.h"
 #include "dnn/plan.h"
 
 /* One data-parallel training step: N ranks with batch b give the same gradient as one rank with batch N b (batch norm's
- * statistics aside), because every rank's loss is settled by what all ranks' pixels are: divided by the weight of all valid
+ * statistics aside, unless the ranks share them: dist/norm_ranks.h), because every rank's loss is settled by what all ranks' pixels are: divided by the weight of all valid
  * pixels, and, where the loss needs them, with sums over all ranks before any gradient (dnn/loss.h). */
 
 /* What a step works on; all borrowed. A plain value. */
@@ -14,7 +15,8 @@ typedef struct atr_parallel {
     atr_comm *comm;
     atr_backend *backend;
     atr_params *params;
-    atr_plan *plan; /* training, of this rank's batch */
+    atr_plan *plan;         /* training, of this rank's batch; NULL where there are `plans` */
+    const atr_plans *plans; /* of whatever size passes have; NULL: all have the plan's */
     atr_optim *optim;
     atr_reducer *reducer;
     int64_t classes;
@@ -28,15 +30,18 @@ typedef struct atr_parallel {
     atr_grad_ready_fn
         watch; /* told of each slice of gradients that is final, before the reducer is; or NULL */
     void *watch_user;
+    const atr_norm_ranks *norm_ranks; /* who shares the plan's batch norms; NULL: each rank for itself */
 } atr_parallel;
 
 /* This rank's part of the step's samples. */
 typedef struct atr_parallel_batch {
-    int64_t count, height, width; /* N = parts times that of the plan, H, W of the plan */
-    const float *images;          /* [N,H,W,C] f32 */
-    const uint8_t *labels;        /* [N,H,W], values >= classes are ignored */
-    const uint64_t *keys;         /* [N], for dropout */
-    const int64_t *samples;       /* [N] numbers in the data set, for messages */
+    int64_t count, height,
+        width; /* N = parts times that of the plan, or what `plans` were made for, perhaps 0; H, W of the plan */
+    const float *images;    /* [N,H,W,C] f32 */
+    const uint8_t *labels;  /* [N,H,W], values >= classes are ignored */
+    const uint64_t *keys;   /* [N], for dropout */
+    const int64_t *samples; /* [N] numbers in the data set, for messages */
+    int64_t global_count;   /* with `plans`: pictures of the step over all ranks */
 } atr_parallel_batch;
 
 typedef enum atr_phase {
@@ -60,10 +65,11 @@ typedef struct atr_parallel_result {
 } atr_parallel_result;
 
 /* Collective. Forward, loss, backward (of one part of the batch after the other), sum of gradients, update with rate `lr`, mean of
- * the running statistics. Losses of all parts have one divisor, so their summed gradient is that of the whole batch at once; only
+ * the running statistics over the ranks, by how many pictures each had. Losses of all parts have one divisor, so their summed gradient is that of the whole batch at once; only
  * batch norm's statistics are those of each part.
  * `ready` is the status of what this rank did since the last step (loading the batch): the failure of one rank stops all here,
  * before any work. `stop`: this rank was asked to stop. `number` counts steps, for messages.
+ * A rank without a picture, or one that fails on the way, takes part in everything that the others wait for.
  * The status is agreed: equal on all ranks. ATR_ERR_NUMERIC (T01) when loss or gradient is not finite; then values and moments
  * are as before the step. */
 atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_batch *batch, atr_status ready,

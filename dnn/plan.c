@@ -178,6 +178,9 @@ atr_status plan_prepare_step(atr_plan *plan, int s)
 
 static atr_status check_options(const atr_plan_options *options)
 {
+    if (options->norm_batch != 0 && options->norm_batch < options->batch)
+        return atr_fail(ATR_ERR_USAGE, "batch norms over %lld pictures in a batch of %lld",
+                        (long long)options->norm_batch, (long long)options->batch);
     if (options->batch < 1 || options->height < 1 || options->width < 1)
         return atr_fail(ATR_ERR_SHAPE, "cannot plan for %lld pictures of %lldx%lld pixels",
                         (long long)options->batch, (long long)options->width, (long long)options->height);
@@ -246,7 +249,8 @@ void atr_plan_destroy(atr_plan *plan)
         if (kernel != NULL && kernel->release != NULL)
             kernel->release(&plan->steps[s]);
     }
-    atr_arena_destroy(plan->arena);
+    if (!plan->borrowed)
+        atr_arena_destroy(plan->arena);
     atr_free(plan->steps);
     atr_free(plan->links);
     atr_free(plan->values);
@@ -327,8 +331,8 @@ atr_status atr_plan_forward(atr_plan *plan, const float *images)
     plan->have_loss = false;
     lend_images(plan, images);
     ATR_TRY(refresh(plan));
-    for (int i = 0; i < plan->forward_actions; i++)
-        ATR_TRY(run(plan, plan->actions[i]));
+    for (plan->reached = 0; plan->reached < plan->forward_actions; plan->reached++)
+        ATR_TRY(run(plan, plan->actions[plan->reached]));
 done:
     return status;
 }
@@ -437,12 +441,13 @@ atr_status atr_plan_backward(atr_plan *plan, atr_grad_ready_fn ready, void *user
         return atr_fail(ATR_ERR_USAGE, "backward needs a training plan and a loss of the last forward");
     plan->have_loss = false;
     atr_backend_enter(plan->backend);
-    for (int i = plan->forward_actions + 1; i < plan->action_count; i++) {
-        const plan_action action = plan->actions[i];
+    for (plan->reached = plan->forward_actions + 1; plan->reached < plan->action_count; plan->reached++) {
+        const plan_action action = plan->actions[plan->reached];
         ATR_TRY(run(plan, action));
         if (ready != NULL && action.kind == PLAN_BACKWARD && plan->steps[action.step].wants_dw)
             ATR_TRY(announce(plan, &plan->links[action.step], ready, user));
     }
+    plan->reached = 0;
 done:
     return status;
 }

@@ -16,6 +16,12 @@ typedef struct atr_plan_options {
     bool freeze_norm; /* training with running statistics, which stay as they are */
     bool keep_taps;   /* the tapped activations stay readable after forward (tests) */
     int rewrites;     /* bits of atr_rewrite; those that the back end was told to do without are left out */
+    const atr_norm_group
+        *norm_group; /* training: who shares the batch norms' statistics; NULL: nobody. Borrowed */
+    int64_t
+        norm_batch; /* pictures of all members; 0: `batch`. A norm that sees one value per channel uses running statistics (T03) */
+    const struct atr_plan *
+        memory; /* a plan whose activations may be overwritten: borrows its memory where that is large enough; NULL: none */
 } atr_plan_options;
 
 typedef struct atr_plan atr_plan;
@@ -32,6 +38,15 @@ atr_status atr_plan_forward(atr_plan *plan, const float *images);
 
 /* Brings the weights into the form that the kernels want, which the next forward pass does otherwise. */
 atr_status atr_plan_pack(atr_plan *plan);
+/* For a member of a norm group that has no picture for this pass, or whose forward (backward) pass failed: takes part, with
+ * nothing, in the sums that the pass would have made from there on. Without a group: such a pass is counted, no more. Gradients
+ * are left as they are. Every pass of a member is a forward and a backward one, run or absent. */
+atr_status atr_plan_forward_absent(atr_plan *plan);
+atr_status atr_plan_backward_absent(atr_plan *plan);
+
+/* With `alone`, statistics are this plan's own, without the group, until it is called again; for looking for a fault that
+ * sums have spread over all members. */
+void atr_plan_norm_alone(atr_plan *plan, bool alone);
 
 /* Keys of the samples in the batch, [N], for dropout; copied. Without a call all are 0. */
 void atr_plan_set_sample_keys(atr_plan *plan, const uint64_t *keys);

@@ -85,6 +85,8 @@ struct atr_plan {
     void *segment_scratch;
     size_t segment_scratch_bytes;
     bool profile, have_loss;
+    bool borrowed; /* the arena belongs to options.memory */
+    int reached;   /* training: actions of this pass that are done */
 };
 
 atr_status plan_lower(atr_plan *plan);
@@ -112,6 +114,8 @@ atr_status plan_new_action(atr_plan *plan, plan_act_kind kind, int step);
 size_t plan_value_bytes(const atr_plan *plan, int value);
 /* A tensor of a value's shape at a view; no pointer yet. */
 atr_tensor plan_tensor(const atr_plan *plan, int value, plan_view view);
+/* Pixels that a norm's statistics are of, with and without its group. */
+int64_t plan_norm_pixels(const atr_plan *plan, const int64_t dims[4], bool alone);
 /* Lets the kernel of `step` prepare: the back end's, else `ref`'s. Different steps may be prepared by different threads at once. */
 atr_status plan_prepare_step(atr_plan *plan, int step);
 

@@ -27,6 +27,13 @@ static void bind_conv(const atr_plan *plan, const atr_node *node, atr_step *step
     link->last_param = node->conv.bias < 0 ? node->conv.weight : node->conv.bias;
 }
 
+int64_t plan_norm_pixels(const atr_plan *plan, const int64_t dims[4], bool alone)
+{
+    const bool shared = plan->options.norm_batch > 0 && !alone;
+
+    return (shared ? plan->options.norm_batch : dims[0]) * dims[1] * dims[2];
+}
+
 static void bind_norm(const atr_plan *plan, const atr_node *node, const int64_t dims[4], atr_step *step,
                       plan_link *link)
 {
@@ -35,7 +42,6 @@ static void bind_norm(const atr_plan *plan, const atr_node *node, const int64_t 
     step->bias = value_of(plan, node->norm.bias);
     step->running_mean = value_of(plan, node->norm.running_mean);
     step->running_var = value_of(plan, node->norm.running_var);
-    step->num_tracked = atr_params_value(plan->params, node->norm.num_tracked).data;
     step->wants_dw = step->training && !atr_params_frozen(plan->params, node->norm.weight);
     step->dweight = gradient_of(plan, node->norm.weight);
     step->dbias = gradient_of(plan, node->norm.bias);
@@ -43,11 +49,17 @@ static void bind_norm(const atr_plan *plan, const atr_node *node, const int64_t 
     link->last_param = node->norm.bias;
     step->batch_stats = step->training && !plan->options.freeze_norm &&
                         !atr_params_frozen(plan->params, node->norm.running_mean);
-    if (step->batch_stats && dims[0] * dims[1] * dims[2] == 1) {
-        atr_log(ATR_LOG_WARN,
-                "T03: batch 1 on 1 rank: %s would see one value per channel. Using running statistics there.",
-                node->name);
+    if (step->batch_stats) /* T03 changes nothing: the counters of ranks with one picture and with several are equal */
+        step->num_tracked = atr_params_value(plan->params, node->norm.num_tracked).data;
+    step->norm_pixels = plan_norm_pixels(plan, dims, false);
+    step->group = step->batch_stats ? plan->options.norm_group : NULL;
+    if (step->batch_stats && step->norm_pixels == 1) {
+        atr_log(
+            ATR_LOG_WARN,
+            "T03: a pass of one picture: %s would see one value per channel. Using running statistics there.",
+            node->name);
         step->batch_stats = false;
+        step->group = NULL;
     }
 }
 

@@ -158,6 +158,17 @@ static void set_pointers(atr_plan *plan)
     }
 }
 
+static atr_status take_arena(atr_plan *plan, size_t bytes)
+{
+    const atr_plan *const lender = plan->options.memory;
+
+    plan->borrowed = lender != NULL && atr_arena_bytes(lender->arena) >= bytes;
+    if (!plan->borrowed)
+        return atr_arena_create(atr_backend_allocator(plan->backend), bytes, &plan->arena);
+    plan->arena = lender->arena;
+    return ATR_OK;
+}
+
 atr_status plan_memory(atr_plan *plan)
 {
     atr_status status = ATR_OK;
@@ -170,8 +181,7 @@ atr_status plan_memory(atr_plan *plan)
     ATR_TRY(ATR_NEW(plan->buffer_count, &taken));
     sort_by_size(plan, order);
     plan->scratch_offset = place_buffers(plan, order, taken);
-    ATR_TRY(atr_arena_create(atr_backend_allocator(plan->backend), plan->scratch_offset + scratch_bytes(plan),
-                             &plan->arena));
+    ATR_TRY(take_arena(plan, plan->scratch_offset + scratch_bytes(plan)));
     set_pointers(plan);
 done:
     atr_free(order);

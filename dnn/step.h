@@ -5,6 +5,7 @@
 
 #include "core/graph.h"
 #include "core/tensor.h"
+#include "dnn/norm_group.h"
 
 /* One step of a plan: an operation with its shapes, and, once memory is planned, its pointers. Plans make steps, back ends
  * run them.
@@ -14,7 +15,10 @@
  * always. Kernels honour the pixel stride of every tensor they touch and never write between the slices.
  *
  * Forward may be given y == x[0] (same data and strides) for ACT, NORM without `training`, DROPOUT, and y == x[0] or x[1] for
- * ADD. Backward may be given dx[0] == dy for NORM, ACT and DROPOUT. Otherwise buffers do not overlap. */
+ * ADD. Backward may be given dx[0] == dy for NORM, ACT and DROPOUT. Otherwise buffers do not overlap.
+ *
+ * A NORM may be run on no picture (N = 0 in all activations; see dnn/norm_group.h): it takes part in its group's sums, and its
+ * running statistics become those of the other members. Without a group they stay, and the batch is counted. */
 
 typedef struct atr_kernel atr_kernel;
 
@@ -32,6 +36,8 @@ typedef struct atr_step {
     bool training;      /* backward will follow forward */
     bool
         batch_stats; /* NORM: normalise with the batch's statistics and update the running ones; else use the running ones */
+    const atr_norm_group *group; /* NORM with batch_stats: who shares the statistics; NULL: nobody */
+    int64_t norm_pixels;         /* NORM: pixels that the statistics are of, over the group */
     bool
         folded; /* CONV, CONV_RESIZED and CONV_POOLED, inference: y = act(norm(conv(x) + bias) + residual), norm by running
                                statistics */
@@ -53,7 +59,7 @@ typedef struct atr_step {
     float *weight, *bias, *running_mean, *running_var; /* CONV: weight, bias. NORM: all four */
     float *norm_weight, *norm_bias;                    /* CONV with `folded`, with running_* above */
     float *dweight, *dbias;
-    int64_t *num_tracked;
+    int64_t *num_tracked; /* NORM: counts forward passes in training; NULL where the statistics are frozen */
     const uint64_t *sample_keys; /* [N], DROPOUT in training */
 
     /* Filled by prepare(). */

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "core/deal.h"
 #include "core/rng.h"
 #include "core/timer.h"
 #include "io/loader_impl.h"
@@ -66,6 +67,47 @@ static slot *slot_of(atr_loader *loader, int64_t number)
     return &loader->slots[number % slot_count(loader)];
 }
 
+int64_t atr_epoch_steps(int64_t samples, int64_t batch, bool drop_last)
+{
+    return (samples + (drop_last ? 0 : batch - 1)) / batch;
+}
+
+int64_t atr_epoch_last(int64_t samples, int64_t batch, bool drop_last)
+{
+    const int64_t rest = samples % batch;
+
+    return drop_last || rest == 0 ? batch : rest;
+}
+
+/* How many samples of a global batch of `count` are this rank's. */
+static int64_t own_count(const atr_loader_config *c, int64_t count)
+{
+    const int64_t passes = atr_deal_passes(count, c->global_batch, c->parts);
+    int64_t own = 0;
+
+    for (int64_t pass = 0; pass < passes; pass++)
+        own += atr_deal_pass(count, passes, pass, c->ranks, c->rank, c->rank + 1).count;
+    return own;
+}
+
+/* This rank's samples of a global batch that begins at position `first` of the order, pass by pass. */
+static void assign_samples(const atr_loader *loader, int64_t first, slot *s)
+{
+    const atr_loader_config *c = &loader->config;
+    atr_batch *b = &s->batch;
+    const int64_t passes = atr_deal_passes(b->global_count, c->global_batch, c->parts);
+
+    b->count = 0;
+    for (int64_t pass = 0; pass < passes; pass++) {
+        const atr_share share = atr_deal_pass(b->global_count, passes, pass, c->ranks, c->rank, c->rank + 1);
+        for (int64_t i = 0; i < share.count; i++, b->count++) {
+            const int64_t sample = loader->members[loader->order[first + share.first + i]];
+            s->samples[b->count] = sample;
+            s->keys[b->count] = atr_rng_key(c->seed, ATR_RNG_DROPOUT, (uint64_t)b->epoch, (uint64_t)sample);
+        }
+    }
+}
+
 /* Which samples batch `number` (counted from where the loader began) holds for this rank. */
 static void assign(atr_loader *loader, int64_t number, slot *s)
 {
@@ -83,13 +125,7 @@ static void assign(atr_loader *loader, int64_t number, slot *s)
     }
     const int64_t first = b->step * c->global_batch, left = loader->count - first;
     b->global_count = left < c->global_batch ? left : c->global_batch;
-    const int64_t from = c->rank * b->global_count / c->ranks,
-                  to = (c->rank + 1) * b->global_count / c->ranks;
-    b->count = to - from;
-    for (int64_t i = 0; i < b->count; i++) {
-        s->samples[i] = loader->members[loader->order[first + from + i]];
-        s->keys[i] = atr_rng_key(c->seed, ATR_RNG_DROPOUT, (uint64_t)epoch, (uint64_t)s->samples[i]);
-    }
+    assign_samples(loader, first, s);
     s->given = s->finished = 0;
     s->failed = -1;
 }
@@ -229,7 +265,10 @@ static atr_status check_config(const atr_dataset *dataset, const atr_loader_conf
     if (count == 0)
         return atr_fail(ATR_ERR_DATA, "%s has no sample in %s; pack it with a list or with --split 0.9:0.1",
                         atr_dataset_path(dataset), atr_split_name(c->split));
-    if (c->mode == ATR_LOADER_TRAIN && count < c->global_batch)
+    if (c->mode == ATR_LOADER_TRAIN && c->parts > c->global_batch)
+        return atr_fail(ATR_ERR_USAGE, "loader: a batch of %lld in %lld parts", (long long)c->global_batch,
+                        (long long)c->parts);
+    if (c->drop_last && count < c->global_batch)
         return atr_fail(ATR_ERR_DATA,
                         "%s is too small: %lld samples in %s, one step needs %lld; give a smaller --batch or "
                         "fewer ranks, or pack more pictures",
@@ -283,9 +322,19 @@ done:
     return status;
 }
 
+/* Of any step, at least 1. */
+static int64_t largest_share(const atr_loader *loader)
+{
+    const atr_loader_config *c = &loader->config;
+    const int64_t full = loader->count < c->global_batch ? 0 : own_count(c, c->global_batch);
+    const int64_t last = own_count(c, atr_epoch_last(loader->count, c->global_batch, c->drop_last));
+    const int64_t most = full > last ? full : last;
+
+    return most > 1 ? most : 1;
+}
+
 atr_status atr_loader_create(const atr_dataset *dataset, const atr_loader_config *config, atr_loader **out)
 {
-    const bool train = config->mode == ATR_LOADER_TRAIN;
     atr_status status = ATR_OK;
     atr_loader *loader = NULL;
 
@@ -293,11 +342,12 @@ atr_status atr_loader_create(const atr_dataset *dataset, const atr_loader_config
     ATR_TRY(ATR_NEW(1, &loader));
     loader->dataset = dataset;
     loader->config = *config;
+    loader->config.parts = config->mode == ATR_LOADER_TRAIN && config->parts > 1 ? config->parts : 1;
+    loader->config.drop_last = config->drop_last && config->mode == ATR_LOADER_TRAIN;
     loader->count = atr_dataset_split(dataset, config->split, &loader->members);
-    ATR_TRY(check_config(dataset, config, loader->count));
-    loader->steps = (loader->count + (train ? 0 : config->global_batch - 1)) / config->global_batch;
-    const int64_t largest = loader->count < config->global_batch ? loader->count : config->global_batch;
-    loader->capacity = (largest + config->ranks - 1) / config->ranks;
+    ATR_TRY(check_config(dataset, &loader->config, loader->count));
+    loader->steps = atr_epoch_steps(loader->count, config->global_batch, loader->config.drop_last);
+    loader->capacity = largest_share(loader);
     loader->order_epoch = -1;
     ATR_TRY(ATR_NEW(loader->count, &loader->order));
     for (int64_t i = 0; i < loader->count; i++)

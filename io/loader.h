@@ -9,8 +9,10 @@
  *
  * Which samples an epoch's global batch g holds depends on (seed, epoch, g) alone, and a sample's augmentation on (seed, epoch,
  * sample): the same pictures for any number of ranks and threads. Rank r of R takes the contiguous part
- * [r n / R, (r+1) n / R) of each global batch of n samples. All ranks make the same number of steps per epoch.
- *   train: floor(N / B) steps of B samples in an order shuffled anew each epoch; the short rest is left out, as the reference does.
+ * [r n / R, (r+1) n / R) of each global batch of n samples, or of each part of it where it is computed in several
+ * (core/deal.h). All ranks make the same number of steps per epoch.
+ *   train: ceil(N / B) steps in an order shuffled anew each epoch, each sample once; the last batch may be short, and a rank's part
+ *          of it empty. With `drop_last` floor(N / B) steps: the short rest is left out, as the reference does.
  *   val:   ceil(N / B) steps in the order of the data set, each sample once; the last batch is short, and a rank's part of it may
  *          be empty.
  * Not collective; the ranks agree because they are given the same configuration. */
@@ -21,6 +23,8 @@ typedef struct atr_loader_config {
     atr_split split;
     atr_loader_mode mode;
     int64_t global_batch; /* B: samples per step over all ranks */
+    int64_t parts;        /* train: in so many passes a step of B samples is computed; 0: 1 */
+    bool drop_last;       /* train: no short batch */
     int rank, ranks;      /* 0 and 1 without MPI */
     uint64_t seed;
     int64_t height,
@@ -40,7 +44,7 @@ typedef struct atr_batch {
     int64_t epoch, step;
     int64_t
         count; /* samples that are there; the rest up to `capacity` is 0 in images and ATR_IGNORE in labels */
-    int64_t capacity;     /* N: the largest part this rank ever gets */
+    int64_t capacity;     /* N: the largest part this rank ever gets, at least 1 */
     int64_t global_count; /* samples of the whole global batch */
     int64_t height, width;
     float *images;          /* [N,height,width,3] f32 */
@@ -53,12 +57,16 @@ typedef struct atr_batch {
 
 typedef struct atr_loader atr_loader;
 
-/* Starts the threads. Borrows `dataset`. ATR_ERR_USAGE: a configuration without meaning; ATR_ERR_DATA: fewer samples than one
- * global batch (train) or none at all, with what to do about it. */
+/* Starts the threads. Borrows `dataset`. ATR_ERR_USAGE: a configuration without meaning; ATR_ERR_DATA: no samples, or with
+ * `drop_last` fewer than one global batch, with what to do about it. */
 atr_status atr_loader_create(const atr_dataset *dataset, const atr_loader_config *config, atr_loader **out);
 
 /* Waits for the threads; takes NULL. */
 void atr_loader_destroy(atr_loader *loader);
+
+/* Steps of an epoch of `samples` in batches of `batch`, and samples of the last one. */
+int64_t atr_epoch_steps(int64_t samples, int64_t batch, bool drop_last);
+int64_t atr_epoch_last(int64_t samples, int64_t batch, bool drop_last);
 
 /* Steps per epoch, the same on all ranks. */
 int64_t atr_loader_steps(const atr_loader *loader);

@@ -42,7 +42,7 @@ atr_status atr_cpu_norm_prepare(atr_backend *backend, atr_step *step)
     const size_t totals = atr_align_up(SUMS * channels * sizeof(double));
     const size_t rows = (size_t)(backend->threads * row_doubles(step->norm.channels)) * sizeof(double);
 
-    if (step->batch_stats && atr_cpu_pixels(&step->x[0]) < 2)
+    if (step->batch_stats && step->norm_pixels < 2)
         return atr_fail(ATR_ERR_SHAPE, "%s: one value per channel has no batch statistics", step->name);
     step->needs_x = step->training;
     step->needs_y = false;
@@ -77,23 +77,49 @@ static void add_rows(const atr_backend *backend, const atr_step *step)
             totals[i] += rows[part * row + i];
 }
 
+/* Sums are over tiles: pieces of one picture, cut in the same way whatever batch it stands in and however many threads and ranks
+ * there are. What f32 rounds off in a tile is then the same too, and only the f64 sums over tiles have an order. */
+typedef struct tiling {
+    int64_t pixels, tile, each; /* of a picture; of a tile; tiles of a picture */
+} tiling;
+
+static tiling tiling_of(const atr_tensor *x)
+{
+    const int64_t pixels = x->dims[1] * x->dims[2], tile = atr_cpu_tile(x->dims[3]);
+
+    return (tiling){pixels, tile, (pixels + tile - 1) / tile};
+}
+
+/* First pixel of tile `index` of the batch, and `*count` of them. */
+static int64_t tile_at(const tiling *t, int64_t index, int64_t *count)
+{
+    const int64_t within = index % t->each * t->tile;
+
+    *count = atr_cpu_min(t->tile, t->pixels - within);
+    return index / t->each * t->pixels + within;
+}
+
 /* Sums of x over all pixels into totals: of tiles' sums, of their squares over their sizes, of deviations within tiles. */
 static void sum_moments(const atr_backend *backend, const atr_step *step)
 {
     const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
     const atr_tensor *x = &step->x[0];
-    const int64_t channels = x->dims[3], tile = atr_cpu_tile(channels), row = row_doubles(channels);
+    const int64_t channels = x->dims[3], row = row_doubles(channels);
+    const tiling tiles = tiling_of(x);
     double *rows = rows_of(step);
 
 #pragma omp parallel for schedule(static)
     for (int part = 0; part < backend->threads; part++) {
-        const atr_cpu_range range = atr_cpu_share(atr_cpu_pixels(x), backend->threads, part);
+        const atr_cpu_range range = atr_cpu_share(x->dims[0] * tiles.each, backend->threads, part);
         double *mine = rows + part * row;
         atr_cpu_moments sums = {mine, mine + channels, mine + 2 * channels};
         memset(mine, 0, (size_t)(SUMS * channels) * sizeof *mine);
-        for (int64_t p = range.first; p < range.end; p += tile)
-            kernels->moments(atr_cpu_pixel(x, p), x->strides[2], atr_cpu_min(tile, range.end - p), channels,
+        for (int64_t i = range.first; i < range.end; i++) {
+            int64_t count = 0;
+            const int64_t p = tile_at(&tiles, i, &count);
+            kernels->moments(atr_cpu_pixel(x, p), x->strides[2], count, channels,
                              (float *)(mine + SUMS * channels), &sums);
+        }
     }
     add_rows(backend, step);
 }
@@ -114,23 +140,29 @@ static void keep_channel(const atr_step *step, kept k, int64_t c, double mean, d
     k.shift[c] = (float)((double)step->bias[c] - (mean - (double)k.mean[c]) * scale);
 }
 
-/* With T tiles of n_t pixels and sums S_t:  sum (x - mean)^2 = sum M2_t + sum S_t^2 / n_t - S^2 / M. */
-static void use_batch_stats(const atr_backend *backend, const atr_step *step, kept k)
+/* With T tiles of n_t pixels and sums S_t:  sum (x - mean)^2 = sum M2_t + sum S_t^2 / n_t - S^2 / M. Other members of a group
+ * bring further tiles. One value alone has no variance to share with the running ones. */
+static atr_status use_batch_stats(const atr_backend *backend, const atr_step *step, kept k)
 {
     const int64_t channels = step->norm.channels;
-    const double pixels = (double)atr_cpu_pixels(&step->x[0]), momentum = step->norm.momentum;
-    const double *sum = totals_of(step), *squares = sum + channels, *m2 = squares + channels;
+    const double pixels = (double)step->norm_pixels, momentum = step->norm.momentum;
+    double *const sum = totals_of(step), *squares = sum + channels, *m2 = squares + channels;
+    atr_status status = ATR_OK;
 
     sum_moments(backend, step);
+    ATR_TRY(atr_norm_group_sum(step->group, sum, SUMS * channels));
     for (int64_t c = 0; c < channels; c++) {
         const double mean = sum[c] / pixels;
         const double var = fmax(0.0, (m2[c] + (squares[c] - sum[c] * mean)) / pixels);
+        keep_channel(step, k, c, mean, var);
+        if (pixels < 2)
+            continue;
         step->running_mean[c] = blend(step->running_mean[c], mean, momentum);
         step->running_var[c] = blend(step->running_var[c], var * pixels / (pixels - 1.0), momentum);
-        keep_channel(step, k, c, mean, var);
     }
-    if (step->num_tracked != NULL)
-        ++*step->num_tracked;
+
+done:
+    return status;
 }
 
 atr_status atr_cpu_norm_forward(atr_backend *backend, atr_step *step)
@@ -138,9 +170,12 @@ atr_status atr_cpu_norm_forward(atr_backend *backend, atr_step *step)
     const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
     const atr_tensor *x = &step->x[0], *y = &step->y;
     const atr_cpu_affine affine = affine_of(step);
+    atr_status status = ATR_OK;
 
-    if (step->batch_stats)
-        use_batch_stats(backend, step, kept_of(step));
+    if (step->num_tracked != NULL)
+        ++*step->num_tracked;
+    if (step->batch_stats && (step->group != NULL || atr_cpu_pixels(x) > 0))
+        ATR_TRY(use_batch_stats(backend, step, kept_of(step)));
     for (int64_t c = 0; !step->batch_stats && c < step->norm.channels; c++)
         keep_channel(step, kept_of(step), c, (double)step->running_mean[c], (double)step->running_var[c]);
 #pragma omp parallel for schedule(static)
@@ -149,7 +184,9 @@ atr_status atr_cpu_norm_forward(atr_backend *backend, atr_step *step)
         kernels->normalise(atr_cpu_pixel(x, range.first), x->strides[2], atr_cpu_pixel(y, range.first),
                            y->strides[2], range.end - range.first, y->dims[3], &affine);
     }
-    return ATR_OK;
+
+done:
+    return status;
 }
 
 /* Sums over all pixels into totals: [0] of dz, [1] of dz (x - mean). */
@@ -157,19 +194,23 @@ static void sum_gradients(const atr_backend *backend, const atr_step *step)
 {
     const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
     const atr_tensor *x = &step->x[0], *dy = &step->dy;
-    const int64_t channels = x->dims[3], tile = atr_cpu_tile(channels), row = row_doubles(channels);
+    const int64_t channels = x->dims[3], row = row_doubles(channels);
+    const tiling tiles = tiling_of(x);
     const atr_cpu_affine affine = affine_of(step);
     double *rows = rows_of(step);
 
 #pragma omp parallel for schedule(static)
     for (int part = 0; part < backend->threads; part++) {
-        const atr_cpu_range range = atr_cpu_share(atr_cpu_pixels(x), backend->threads, part);
+        const atr_cpu_range range = atr_cpu_share(x->dims[0] * tiles.each, backend->threads, part);
         double *mine = rows + part * row;
         memset(mine, 0, (size_t)(SUMS * channels) * sizeof *mine);
-        for (int64_t p = range.first; p < range.end; p += tile)
+        for (int64_t i = range.first; i < range.end; i++) {
+            int64_t count = 0;
+            const int64_t p = tile_at(&tiles, i, &count);
             kernels->norm_sums(atr_cpu_pixel(x, p), x->strides[2], atr_cpu_pixel(dy, p), dy->strides[2],
-                               atr_cpu_min(tile, range.end - p), channels, &affine,
-                               (float *)(mine + SUMS * channels), mine, mine + channels);
+                               count, channels, &affine, (float *)(mine + SUMS * channels), mine,
+                               mine + channels);
+        }
     }
     add_rows(backend, step);
 }
@@ -186,7 +227,7 @@ static void input_gradient(const atr_backend *backend, const atr_step *step)
     const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
     const atr_tensor *x = &step->x[0], *dy = &step->dy, *dx = &step->dx[0];
     const int64_t channels = x->dims[3];
-    const double share = 1.0 / (double)atr_cpu_pixels(x);
+    const double share = 1.0 / (double)step->norm_pixels;
     const atr_cpu_affine affine = affine_of(step);
     const double *db = totals_of(step), *products = db + channels;
     float *slope = step->scratch, *offset = slope + channels, *offset_rest = offset + channels;
@@ -213,8 +254,9 @@ static void input_gradient(const atr_backend *backend, const atr_step *step)
 atr_status atr_cpu_norm_backward(atr_backend *backend, atr_step *step)
 {
     const int64_t channels = step->norm.channels;
-    const double *db = totals_of(step), *products = db + channels;
+    double *const db = totals_of(step), *products = db + channels;
     const kept k = kept_of(step);
+    atr_status status = ATR_OK;
 
     if (step->batch_stats || step->wants_dw)
         sum_gradients(backend, step);
@@ -222,7 +264,11 @@ atr_status atr_cpu_norm_backward(atr_backend *backend, atr_step *step)
         step->dweight[c] = (float)((products[c] - (double)k.rest[c] * db[c]) * (double)k.rstd[c]);
         step->dbias[c] = (float)db[c];
     }
-    if (step->wants_dx[0])
-        input_gradient(backend, step);
-    return ATR_OK;
+    if (!step->wants_dx[0])
+        goto done;
+    ATR_TRY(atr_norm_group_sum(step->group, db, 2 * channels));
+    input_gradient(backend, step);
+
+done:
+    return status;
 }

@@ -95,8 +95,8 @@ static double clock_seconds(clockid_t clock)
 
 static void step(side *s, const atr_batch *batch, int round)
 {
-    const atr_parallel_batch part = {batch->count,  batch->height, batch->width,  batch->images,
-                                     batch->labels, batch->keys,   batch->samples};
+    const atr_parallel_batch part = {batch->count,  batch->height, batch->width,   batch->images,
+                                     batch->labels, batch->keys,   batch->samples, batch->global_count};
     const double wall = clock_seconds(CLOCK_MONOTONIC), processor = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
     atr_parallel_result result;
 

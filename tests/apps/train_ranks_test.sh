@@ -13,9 +13,9 @@ expect 75 ranks 2 $train -o stopped --stop-after 3
 expect 0 ranks 2 $train -o stopped --resume
 same_run two stopped
 
-# 4 pictures on 1, 2 and 3 ranks: the last rank of three has fewer.
+# 4 pictures on 1, 2, 3 and 5 ranks: the last rank of three has fewer, that of five none.
 expect 0 "$ATROUS" eval two/best.h5 data.h5 -o one
-for count in 2 3; do
+for count in 2 3 5; do
     expect 0 ranks $count "$ATROUS" eval two/best.h5 data.h5 -o ranks$count
     cmp -s one/confusion.csv ranks$count/confusion.csv || fail "confusion matrix differs on $count ranks"
 done

@@ -1,4 +1,5 @@
 /* Runs alone and under mpirun: every promise below holds for any number of ranks. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -182,21 +183,48 @@ static void parameters_buffers_and_counters_come_from_rank_0(void **state)
     atr_params_destroy(params);
 }
 
-static void running_statistics_become_their_mean(void **state)
+/* Rank r has r+1 pictures and statistics r+i: their mean by pictures; then all count the same, and one counts nothing. */
+static void running_statistics_become_their_mean_by_pictures(void **state)
 {
-    atr_params *const params = make_params();
-    const int size = atr_comm_size(comm);
+    const int size = atr_comm_size(comm), rank = atr_comm_rank(comm);
+    const int64_t weights[3] = {rank + 1, 4, rank == 0 && size > 1 ? 0 : 2};
 
     (void)state;
-    for (int64_t i = 0; i < 5; i++)
-        ((float *)atr_params_value(params, 4).data)[i] = (float)(atr_comm_rank(comm) + i);
-    must(atr_comm_average_buffers(comm, params));
-    for (int64_t i = 0; i < 5; i++) {
-        const double want = 0.5 * (size - 1) + (double)i;
-        const double got = (double)((float *)atr_params_value(params, 4).data)[i];
-        assert_true(got - want < 1e-6 && want - got < 1e-6);
+    for (int k = 0; k < 3; k++) {
+        atr_params *const params = make_params();
+        float *const values = atr_params_value(params, 4).data;
+        int64_t total = weights[k];
+        double mean = (double)(weights[k] * rank);
+        must(atr_comm_sum_i64(comm, &total, 1));
+        must(atr_comm_sum_f64(comm, &mean, 1));
+        for (int64_t i = 0; i < 5; i++)
+            values[i] = (float)(rank + i);
+        must(atr_comm_average_buffers(comm, params, weights[k], total));
+        for (int64_t i = 0; i < 5; i++)
+            assert_true(fabs((double)values[i] - mean / (double)total - (double)i) < 1e-6);
+        atr_params_destroy(params);
     }
-    atr_params_destroy(params);
+}
+
+/* Groups of neighbours, the last one smaller where they do not divide the ranks. */
+static void ranks_split_into_groups_with_sums_of_their_own(void **state)
+{
+    const int size = atr_comm_size(comm), rank = atr_comm_rank(comm);
+    const int first = rank - rank % 2, end = first + 2 < size ? first + 2 : size;
+    atr_comm *part = NULL;
+    double sum = rank;
+    int64_t want = 0;
+
+    (void)state;
+    for (int r = first; r < end; r++)
+        want += r;
+    must(atr_comm_split(comm, rank / 2, &part));
+    assert_int_equal(atr_comm_size(part), end - first);
+    assert_int_equal(atr_comm_rank(part), rank - first);
+    assert_string_equal(atr_comm_host(part), atr_comm_host(comm));
+    must(atr_comm_sum_f64(part, &sum, 1));
+    assert_true(sum == (double)want);
+    atr_comm_close(part);
 }
 
 static void agreeing_on_success_changes_nothing(void **state)
@@ -242,7 +270,8 @@ int main(void)
         cmocka_unit_test(reducer_equals_the_serial_sum_with_the_same_bits_on_all_ranks),
         cmocka_unit_test(reducer_refuses_gradients_out_of_order),
         cmocka_unit_test(parameters_buffers_and_counters_come_from_rank_0),
-        cmocka_unit_test(running_statistics_become_their_mean),
+        cmocka_unit_test(running_statistics_become_their_mean_by_pictures),
+        cmocka_unit_test(ranks_split_into_groups_with_sums_of_their_own),
         cmocka_unit_test(agreeing_on_success_changes_nothing),
         cmocka_unit_test(all_ranks_stop_with_the_message_of_the_lowest_that_failed),
     };

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "core/deal.h"
 #include "core/rng.h"
 #include "io/h5.h"
 #include "io/loader.h"
@@ -121,77 +122,161 @@ static void the_number_of_threads_changes_nothing(void **state)
     assert_true(hash_of(&config, 10) != hash);
 }
 
-/* Images and labels of each sample of the first `steps` steps, by rank: copied into whole global batches. */
-static void gather(int ranks, int steps, float *images, uint8_t *labels, int64_t *samples)
-{
-    const int64_t pixels = SIDE * (SIDE + 8);
+enum {
+    EPOCHS = 2,
+    EPOCH_STEPS = (TRAIN + BATCH - 1) / BATCH,
+    PIXELS = SIDE * (SIDE + 8),
+    SAMPLES = EPOCHS * TRAIN
+};
 
+/* What all ranks get in EPOCHS epochs, [SAMPLES] in the order of the global batches. */
+typedef struct epochs {
+    float *images;
+    uint8_t *labels;
+    int64_t samples[SAMPLES];
+} epochs;
+
+static void put(epochs *e, int64_t at, const atr_batch *b, int64_t from, int64_t count)
+{
+    memcpy(e->images + 3 * at * PIXELS, b->images + 3 * from * PIXELS,
+           (size_t)(3 * count * PIXELS) * sizeof *e->images);
+    memcpy(e->labels + at * PIXELS, b->labels + from * PIXELS, (size_t)(count * PIXELS));
+    memcpy(e->samples + at, b->samples + from, (size_t)count * sizeof *e->samples);
+}
+
+/* Steps first .. end-1 (counted over epochs) on so many ranks, each in `parts` passes. */
+static void gather(int ranks, int64_t parts, int first, int end, epochs *e)
+{
     for (int rank = 0; rank < ranks; rank++) {
         atr_loader_config config = train_config();
         atr_batch b;
         config.rank = rank;
         config.ranks = ranks;
+        config.parts = parts;
+        config.epoch = first / EPOCH_STEPS;
+        config.step = first % EPOCH_STEPS;
         atr_loader *loader = start(&config);
-        for (int step = 0; step < steps; step++) {
+        for (int step = first; step < end; step++) {
+            const int64_t at = (step / EPOCH_STEPS) * TRAIN + (step % EPOCH_STEPS) * BATCH;
+            int64_t used = 0;
             must(atr_loader_next(loader, &b));
-            const int64_t first = (int64_t)step * BATCH + rank * BATCH / ranks;
-            assert_int_equal(b.count, (rank + 1) * BATCH / ranks - rank * BATCH / ranks);
-            assert_int_equal(b.global_count, BATCH);
-            memcpy(images + 3 * first * pixels, b.images, (size_t)(3 * b.count * pixels) * sizeof *images);
-            memcpy(labels + first * pixels, b.labels, (size_t)(b.count * pixels));
-            memcpy(samples + first, b.samples, (size_t)b.count * sizeof *samples);
+            assert_int_equal(b.global_count, step % EPOCH_STEPS == EPOCH_STEPS - 1 ? TRAIN % BATCH : BATCH);
+            assert_true(b.count <= b.capacity);
+            const int64_t passes = atr_deal_passes(b.global_count, BATCH, parts);
+            for (int64_t pass = 0; pass < passes; pass++) {
+                const atr_share share = atr_deal_pass(b.global_count, passes, pass, ranks, rank, rank + 1);
+                put(e, at + share.first, &b, used, share.count);
+                used += share.count;
+            }
+            assert_int_equal(used, b.count);
         }
         atr_loader_destroy(loader);
     }
 }
 
-static void the_number_of_ranks_changes_nothing(void **state)
+static void open_epochs(epochs *e)
+{
+    memset(e->samples, 0xff, sizeof e->samples);
+    e->images = calloc(SAMPLES, 3 * PIXELS * sizeof *e->images);
+    e->labels = calloc(SAMPLES, PIXELS);
+}
+
+static void close_epochs(epochs *e)
+{
+    free(e->images);
+    free(e->labels);
+}
+
+static void check_equal(const epochs *a, const epochs *b)
+{
+    assert_memory_equal(a->samples, b->samples, sizeof a->samples);
+    assert_memory_equal(a->images, b->images, SAMPLES * 3 * PIXELS * sizeof *a->images);
+    assert_memory_equal(a->labels, b->labels, SAMPLES * PIXELS);
+}
+
+/* 4 does not divide 6, and the last batch has 5; passes change the deal, not the batches. */
+static void the_number_of_ranks_and_passes_changes_nothing(void **state)
 {
     (void)state;
-    enum { STEPS = 7, SAMPLES = STEPS * BATCH, PIXELS = SIDE * (SIDE + 8) };
-    float *images[2] = {calloc(SAMPLES, 3 * PIXELS * sizeof(float)),
-                        calloc(SAMPLES, 3 * PIXELS * sizeof(float))};
-    uint8_t *labels[2] = {calloc(SAMPLES, PIXELS), calloc(SAMPLES, PIXELS)};
-    int64_t samples[2][SAMPLES] = {{0}};
+    epochs one;
 
-    gather(1, STEPS, images[0], labels[0], samples[0]);
-    for (int ranks = 2; ranks <= 4; ranks++) { /* 4 does not divide 6 */
-        gather(ranks, STEPS, images[1], labels[1], samples[1]);
-        assert_memory_equal(samples[0], samples[1], sizeof samples[0]);
-        assert_memory_equal(images[0], images[1], SAMPLES * 3 * PIXELS * sizeof(float));
-        assert_memory_equal(labels[0], labels[1], SAMPLES * PIXELS);
-    }
-    for (int i = 0; i < 2; i++) {
-        free(images[i]);
-        free(labels[i]);
+    open_epochs(&one);
+    gather(1, 1, 0, EPOCHS * EPOCH_STEPS, &one);
+    for (int ranks = 1; ranks <= 6; ranks++)
+        for (int64_t parts = 1; parts <= 4; parts += 3) {
+            epochs other;
+            open_epochs(&other);
+            gather(ranks, parts, 0, EPOCHS * EPOCH_STEPS, &other);
+            check_equal(&one, &other);
+            close_epochs(&other);
+        }
+    close_epochs(&one);
+}
+
+/* 4 ranks stop in the middle of the first epoch, 2 within the second, 3 finish it. */
+static void going_on_with_other_ranks_gives_what_would_have_come(void **state)
+{
+    (void)state;
+    epochs whole, resumed;
+
+    open_epochs(&whole);
+    open_epochs(&resumed);
+    gather(1, 1, 0, EPOCHS * EPOCH_STEPS, &whole);
+    gather(4, 1, 0, 2, &resumed);
+    gather(2, 1, 2, EPOCH_STEPS + 1, &resumed);
+    gather(3, 1, EPOCH_STEPS + 1, EPOCHS * EPOCH_STEPS, &resumed);
+    check_equal(&whole, &resumed);
+    close_epochs(&resumed);
+    close_epochs(&whole);
+}
+
+/* Without `drop_last` all of them, with it those of whole batches. */
+static void an_epoch_shows_each_sample_once_in_a_new_order(void **state)
+{
+    (void)state;
+    for (int drop = 0; drop <= 1; drop++) {
+        atr_loader_config config = train_config();
+        const int64_t steps = drop ? TRAIN / BATCH : EPOCH_STEPS;
+        int64_t order[2][TRAIN] = {{0}};
+        atr_batch b;
+        config.drop_last = drop;
+        atr_loader *loader = start(&config);
+        assert_int_equal(atr_loader_steps(loader), steps);
+        for (int epoch = 0; epoch < 2; epoch++) {
+            int seen[TRAIN + VAL] = {0};
+            int64_t total = 0;
+            for (int step = 0; step < steps; step++) {
+                must(atr_loader_next(loader, &b));
+                assert_int_equal(b.epoch, epoch);
+                assert_int_equal(b.step, step);
+                for (int64_t i = 0; i < b.count; i++) {
+                    assert_int_equal(atr_dataset_sample(data, b.samples[i]).splits, 1 << ATR_SPLIT_TRAIN);
+                    assert_int_equal(seen[b.samples[i]]++, 0);
+                    assert_true(b.keys[i] ==
+                                atr_rng_key(5, ATR_RNG_DROPOUT, (uint64_t)epoch, (uint64_t)b.samples[i]));
+                    order[epoch][total++] = b.samples[i];
+                }
+            }
+            assert_int_equal(total, drop ? TRAIN / BATCH * BATCH : TRAIN);
+        }
+        assert_memory_not_equal(order[0], order[1], sizeof order[0]);
+        atr_loader_destroy(loader);
     }
 }
 
-static void an_epoch_shows_each_sample_at_most_once_in_a_new_order(void **state)
+/* An epoch of fewer samples than a batch is one step of all of them. */
+static void a_batch_may_be_larger_than_the_data(void **state)
 {
     (void)state;
-    const atr_loader_config config = train_config();
-    atr_loader *loader = start(&config);
-    int64_t order[2][TRAIN] = {{0}};
+    atr_loader_config config = train_config();
     atr_batch b;
 
-    assert_int_equal(atr_loader_steps(loader), TRAIN / BATCH);
-    for (int epoch = 0; epoch < 2; epoch++) {
-        int seen[TRAIN + VAL] = {0};
-        for (int step = 0; step < TRAIN / BATCH; step++) {
-            must(atr_loader_next(loader, &b));
-            assert_int_equal(b.epoch, epoch);
-            assert_int_equal(b.step, step);
-            for (int64_t i = 0; i < b.count; i++) {
-                assert_int_equal(atr_dataset_sample(data, b.samples[i]).splits, 1 << ATR_SPLIT_TRAIN);
-                assert_int_equal(seen[b.samples[i]]++, 0);
-                assert_true(b.keys[i] ==
-                            atr_rng_key(5, ATR_RNG_DROPOUT, (uint64_t)epoch, (uint64_t)b.samples[i]));
-                order[epoch][step * BATCH + i] = b.samples[i];
-            }
-        }
-    }
-    assert_memory_not_equal(order[0], order[1], sizeof order[0]);
+    config.global_batch = TRAIN + 9;
+    atr_loader *loader = start(&config);
+    assert_int_equal(atr_loader_steps(loader), 1);
+    must(atr_loader_next(loader, &b));
+    assert_int_equal(b.count, TRAIN);
+    assert_int_equal(b.global_count, TRAIN);
     atr_loader_destroy(loader);
 }
 
@@ -304,6 +389,7 @@ static void too_little_data_is_said_with_what_to_do(void **state)
     atr_loader *loader = NULL;
 
     config.global_batch = TRAIN + 1;
+    config.drop_last = true;
     assert_int_equal(atr_loader_create(data, &config, &loader), ATR_ERR_DATA);
     assert_non_null(strstr(atr_status_message(), "23 samples in train, one step needs 24"));
     assert_non_null(strstr(atr_status_message(), "smaller --batch"));
@@ -373,8 +459,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_number_of_threads_changes_nothing),
-        cmocka_unit_test(the_number_of_ranks_changes_nothing),
-        cmocka_unit_test(an_epoch_shows_each_sample_at_most_once_in_a_new_order),
+        cmocka_unit_test(the_number_of_ranks_and_passes_changes_nothing),
+        cmocka_unit_test(going_on_with_other_ranks_gives_what_would_have_come),
+        cmocka_unit_test(an_epoch_shows_each_sample_once_in_a_new_order),
+        cmocka_unit_test(a_batch_may_be_larger_than_the_data),
         cmocka_unit_test(going_on_in_the_middle_gives_what_would_have_come),
         cmocka_unit_test(validation_drops_no_sample_and_steps_agree),
         cmocka_unit_test(validation_says_where_the_picture_lies),

@@ -180,6 +180,7 @@ void rig_create(rig *r, const rig_case *spec, atr_backend *backend, uint64_t see
     step->stream = 0x5eed;
     step->training = !spec->infer;
     step->batch_stats = spec->batch_stats;
+    step->norm_pixels = spec->n * spec->h * spec->w;
     step->folded = spec->folded;
     step->residual = spec->residual;
     step->winograd = spec->winograd;
@@ -202,7 +203,7 @@ void rig_create(rig *r, const rig_case *spec, atr_backend *backend, uint64_t see
     step->norm_bias = r->norm_bias.block;
     step->running_mean = r->running_mean.block;
     step->running_var = r->running_var.block;
-    step->num_tracked = &r->num_tracked;
+    step->num_tracked = spec->batch_stats ? &r->num_tracked : NULL;
     prepare(r);
 }
 
