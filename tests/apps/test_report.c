@@ -176,8 +176,8 @@ static void plots_are_svg_with_a_line_for_each_curve(void **state)
     const atr_curve curves[3] = {{"first", x, y, 4, true, false},
                                  {"second", x, none, 4, false, false},
                                  {"third", y, x, 4, false, true}};
-    const atr_plot plot = {"Title % here", "steps", "loss", curves, 3, true},
-                   empty = {"t", "x", NULL, curves + 1, 1, true};
+    const atr_plot plot = {"Title % here", "steps", "loss", curves, 3, .from_zero = true},
+                   empty = {"t", "x", NULL, curves + 1, 1, .from_zero = true};
     atr_text page = {0};
 
     (void)state;
