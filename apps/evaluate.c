@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "dist/monitor.h"
+
 /* Pictures per rank between two agreements; that many decoded ones are in memory at once. */
 enum { ROUND = 8 };
 
@@ -102,6 +104,8 @@ static atr_status score_picture(evaluation *e, int64_t number, const picture *p)
     }
     ATR_TRY(atr_segmenter_run(e->segmenter, &p->image, &(atr_segmentation){.ids = e->ids}));
     atr_confusion_add(e->confusion, p->truth, e->ids, count);
+    if (e->session->comm != NULL)
+        atr_comm_beat(e->session->comm);
     if (e->losses != NULL)
         ATR_TRY(atr_segmenter_loss(e->segmenter, p->truth, p->image.width, p->image.height, e->class_weights,
                                    &e->losses[number], &e->losses[e->count + number]));
@@ -125,6 +129,24 @@ done:
     return status;
 }
 
+/* Where ranks watch each other this counts as progress. Whether one of them was asked to stop. */
+static atr_status begin_round(const evaluation *e, const atr_evaluate_options *options)
+{
+    atr_comm *const comm = e->session->comm;
+    int64_t votes = options->stop != NULL && options->stop(options->user);
+    atr_status status = ATR_OK;
+
+    if (comm != NULL)
+        ATR_TRY(atr_session_agree(e->session, atr_comm_enter(comm, ATR_DOING_EVALUATION, options->step)));
+    if (comm != NULL && options->stop != NULL)
+        ATR_TRY(atr_comm_sum_i64(comm, &votes, 1));
+    if (votes > 0)
+        status = atr_fail(ATR_ERR_STOPPED, "the evaluation was stopped");
+
+done:
+    return status;
+}
+
 /* All ranks do the same number of rounds, the last ones perhaps with nothing to do, so that agreements meet. */
 static atr_status run_rounds(evaluation *e, const atr_evaluate_options *options)
 {
@@ -132,6 +154,7 @@ static atr_status run_rounds(evaluation *e, const atr_evaluate_options *options)
     atr_status status = ATR_OK;
 
     for (int64_t first = 0; first < shares; first += ROUND) {
+        ATR_TRY(begin_round(e, options));
         ATR_TRY(atr_session_agree(e->session, run_round(e, first)));
         const int64_t done_count = (first + ROUND) * size;
         if (options->progress != NULL && rank_of(e->session) == 0)

@@ -19,8 +19,9 @@ typedef struct atr_run_history {
     double *epoch, *step, *loss, *lr, *images_per_s; /* [step_count]; owned */
     int64_t eval_count;
     atr_run_eval *evals; /* owned */
-    char *data; /* path of the data set as the run was given it; owned, NULL where the log does not say */
-    bool ended; /* the log's last word is that the run is done, or was stopped */
+    char *data;   /* path of the data set as the run was given it; owned, NULL where the log does not say */
+    bool started; /* the log tells of a start */
+    bool ended;   /* the log's last word is that the run is done, or was stopped */
 } atr_run_history;
 
 /* Reads FOLDER/log.jsonl. A torn last line (a killed run) is left out; any other line that is no JSON object is ATR_ERR_DATA with

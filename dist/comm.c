@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dist/monitor_impl.h"
+
 atr_status atr_comm_open(atr_comm **out)
 {
     atr_status status = ATR_OK;
@@ -27,6 +29,7 @@ void atr_comm_close(atr_comm *comm)
 {
     if (comm == NULL)
         return;
+    atr_monitor_destroy(comm->monitor);
     if (comm->transport != NULL)
         comm->transport->close(comm->state);
     atr_free(comm);
@@ -158,6 +161,7 @@ static atr_status share_failure(atr_comm *comm, atr_status status, int from, boo
     if (status != ATR_OK)
         return status;
     comm->agreed = (atr_status)words.status;
+    atr_monitor_agreed(comm->monitor);
     const size_t length = strlen(words.message);
     const bool sentence = length > 0 && strchr(".!?", words.message[length - 1]) != NULL;
     if (everywhere)
@@ -177,10 +181,17 @@ atr_status atr_comm_agree(atr_comm *comm, atr_status status)
         return status;
     if (comm->agreed != ATR_OK)
         return atr_fail(comm->agreed, "%s", comm->message);
+    atr_comm_announce(comm, status);
     const atr_status sent = all_reduce(comm, ATR_I64, ATR_REDUCE_MIN, lowest, 2);
     if (sent != ATR_OK)
         return sent;
     return lowest[0] == comm->size ? ATR_OK : share_failure(comm, status, (int)lowest[0], lowest[1] == 1);
+}
+
+void atr_comm_announce(atr_comm *comm, atr_status status)
+{
+    if (status != ATR_OK)
+        atr_monitor_failed(comm->monitor);
 }
 
 bool atr_comm_agreed_to_stop(const atr_comm *comm)
@@ -190,8 +201,10 @@ bool atr_comm_agreed_to_stop(const atr_comm *comm)
 
 void atr_comm_abort(atr_comm *comm, int code)
 {
-    if (comm != NULL && comm->transport != NULL)
-        comm->transport->abort(comm->state, code);
+    if (comm == NULL || comm->transport == NULL)
+        return;
+    atr_monitor_aborting(comm->monitor);
+    comm->transport->abort(comm->state, code);
 }
 
 atr_status atr_comm_average_buffers(atr_comm *comm, atr_params *params)

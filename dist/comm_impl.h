@@ -18,11 +18,15 @@ typedef struct atr_transport {
 
 enum { ATR_HOST_BYTES = 64, ATR_MESSAGE_BYTES = 4096 };
 
+/* monitor_impl.h */
+typedef struct atr_monitor atr_monitor;
+
 struct atr_comm {
     int rank, size, node_rank, node_size;
     char host[ATR_HOST_BYTES];
     const atr_transport *transport; /* NULL: alone */
     void *state;                    /* the transport's */
+    atr_monitor *monitor;           /* NULL: nobody watches */
     atr_status agreed;              /* not ATR_OK once the job has agreed to stop */
     char message[ATR_MESSAGE_BYTES];
 };

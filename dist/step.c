@@ -6,6 +6,7 @@
 
 #include "core/text.h"
 #include "core/timer.h"
+#include "dist/monitor.h"
 #include "dnn/metrics.h"
 
 const char *atr_phase_name(atr_phase phase)
@@ -43,6 +44,7 @@ static atr_status take_census(const atr_parallel *parallel, const atr_parallel_b
     atr_status status = ATR_OK;
 
     *all = (census){.failed = ready != ATR_OK, .stop = stop};
+    atr_comm_announce(parallel->comm, ready);
     if (ready == ATR_OK)
         count_labels(batch, parallel->classes, all);
     ATR_TRY(atr_comm_sum_i64(parallel->comm, (int64_t *)all, 3 + parallel->classes));
@@ -54,10 +56,11 @@ done:
 }
 
 /* Network and the loss's sums of this rank's part. */
-static atr_status run_forward(const atr_parallel *parallel, const atr_parallel_batch *batch)
+static atr_status run_forward(const atr_parallel *parallel, const atr_parallel_batch *batch, int64_t number)
 {
     atr_status status = ATR_OK;
 
+    ATR_TRY(atr_comm_enter(parallel->comm, ATR_DOING_FORWARD, number));
     atr_plan_set_sample_keys(parallel->plan, batch->keys);
     ATR_TRY(atr_plan_forward(parallel->plan, batch->images));
     if (atr_loss_needs_sums(parallel->loss))
@@ -83,11 +86,12 @@ done:
 }
 
 /* Loss of this rank's part, `value` its share of the whole step's, and its gradients. */
-static atr_status run_backward(const atr_parallel *parallel, const atr_parallel_batch *batch,
+static atr_status run_backward(const atr_parallel *parallel, const atr_parallel_batch *batch, int64_t number,
                                atr_grad_ready_fn ready, void *user, double *value)
 {
     atr_status status = ATR_OK;
 
+    ATR_TRY(atr_comm_enter(parallel->comm, ATR_DOING_BACKWARD, number));
     ATR_TRY(atr_plan_loss(parallel->plan, batch->labels, parallel->loss, value));
     ATR_TRY(atr_plan_backward(parallel->plan, ready, user));
 
@@ -169,8 +173,8 @@ static atr_status keep_sums(const atr_parallel *parallel, bool first)
 /* Loss and gradients of this rank's samples, part by part. `local` is how this rank fares; once it has failed it computes nothing
  * more, but takes part in the sums that the loss needs, for the others wait for it there. `alone`: no other rank takes part, and
  * no gradient goes to the reducer. The status is that of the sums. */
-static atr_status run_parts(const atr_parallel *parallel, const atr_parallel_batch *batch, bool alone,
-                            atr_status *local, double *loss, lap *clock)
+static atr_status run_parts(const atr_parallel *parallel, const atr_parallel_batch *batch, int64_t number,
+                            bool alone, atr_status *local, double *loss, lap *clock)
 {
     const int64_t parts = part_count(parallel);
     const int64_t channels = atr_plan_images_channels(parallel->plan);
@@ -184,16 +188,17 @@ static atr_status run_parts(const atr_parallel *parallel, const atr_parallel_bat
         const bool last = i == parts - 1;
         double share = 0;
         if (*local == ATR_OK)
-            *local = run_forward(parallel, &part);
+            *local = run_forward(parallel, &part, number);
         if (!alone)
             ATR_TRY(sum_loss(parallel));
         atr_loss_settle(parallel->loss);
         end_phase(clock, ATR_PHASE_FORWARD);
         if (*local == ATR_OK)
-            *local = run_backward(parallel, &part, last ? add_earlier : NULL, &sum, &share);
+            *local = run_backward(parallel, &part, number, last ? add_earlier : NULL, &sum, &share);
         if (*local == ATR_OK && !last)
             *local = keep_sums(parallel, i == 0);
         *loss += share;
+        atr_comm_announce(parallel->comm, *local);
         end_phase(clock, ATR_PHASE_BACKWARD);
     }
 
@@ -251,7 +256,7 @@ static atr_status explain_numeric(const atr_parallel *parallel, const atr_parall
     atr_status status = ATR_OK, local = ATR_OK;
 
     atr_loss_begin(parallel->loss, all->pixels, all->ignored, part_count(parallel));
-    ATR_TRY(run_parts(parallel, batch, true, &local, &loss, &clock));
+    ATR_TRY(run_parts(parallel, batch, number, true, &local, &loss, &clock));
     ATR_TRY(local);
     loss += atr_loss_known(parallel->loss);
     tensor = first_bad_gradient(parallel);
@@ -306,6 +311,7 @@ atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_ba
     atr_status status = ATR_OK, local = ATR_OK;
 
     *out = (atr_parallel_result){0};
+    (void)atr_comm_enter(parallel->comm, ATR_DOING_AGREEMENT, number);
     ATR_TRY(take_census(parallel, batch, ready, stop, &all));
     atr_loss_begin(parallel->loss, all.pixels, all.ignored, part_count(parallel));
     for (int64_t k = 0; k < parallel->classes; k++)
@@ -314,14 +320,16 @@ atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_ba
     end_phase(&clock, ATR_PHASE_COUNT);
 
     atr_reducer_begin(parallel->reducer);
-    ATR_TRY(run_parts(parallel, batch, false, &local, &out->loss, &clock));
+    ATR_TRY(run_parts(parallel, batch, number, false, &local, &out->loss, &clock));
 
+    (void)atr_comm_enter(parallel->comm, ATR_DOING_ALL_REDUCE, number);
     ATR_TRY(reduce(parallel, local, &out->loss));
     out->f_score = atr_loss_f_score(parallel->loss);
     if (!parallel->freeze_norm)
         ATR_TRY(atr_comm_average_buffers(parallel->comm, parallel->params));
     end_phase(&clock, ATR_PHASE_REDUCE);
 
+    (void)atr_comm_enter(parallel->comm, ATR_DOING_UPDATE, number);
     ATR_TRY(atr_optim_gradient_norm(parallel->optim, &out->gradient_norm));
     if (!isfinite(out->loss) || !isfinite(out->gradient_norm))
         ATR_TRY(explain_numeric(parallel, batch, &all, number));
