@@ -24,14 +24,17 @@ fi
 atrous_signal=
 
 # atrous_run COMMAND...: runs it, and turns SIGUSR1 (the batch system's "your time is nearly over") and SIGTERM into the SIGUSR1 that
-# mpirun hands to every rank: they save one checkpoint and end with code 75. Gives the command's code.
+# mpirun hands to every rank: they save one checkpoint and end with code 75. Gives the command's code. A signal that comes before mpirun or
+# the ranks can take it ends them; nothing is lost then either, and the code is 75, too.
 atrous_run()
 {
-    local child code
+    local child='' code
+    trap 'atrous_signal=USR1; [ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1
+    trap 'atrous_signal=TERM; [ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' TERM
     "$@" &
     child=$!
-    trap 'atrous_signal=USR1; kill -USR1 "$child" 2>/dev/null' USR1
-    trap 'atrous_signal=TERM; kill -USR1 "$child" 2>/dev/null' TERM
+    # One that came before the child was there.
+    [ -z "$atrous_signal" ] || kill -USR1 "$child" 2>/dev/null
     while :; do
         wait "$child"
         code=$?
@@ -43,5 +46,6 @@ atrous_run()
         code=$?
     fi
     trap - USR1 TERM
+    [ -z "$atrous_signal" ] || [ "$code" -ne $((128 + $(kill -l USR1))) ] || code=75
     return "$code"
 }

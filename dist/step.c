@@ -244,36 +244,83 @@ static const char *number_text(double value, char text[ATR_REAL_TEXT_BYTES])
     return isnan(value) ? "NaN" : "infinite";
 }
 
+/* Where a rank's fault begins: a place in the order of the computation, and its name. */
+typedef struct culprit {
+    int64_t place; /* of the forward pass, then gradients_place; INT64_MAX: nowhere */
+    char tensor[ATR_NAME_BYTES + 32];
+} culprit;
+
+static const int64_t gradients_place = INT64_MAX - 1;
+
+static culprit find_culprit(const atr_parallel *parallel, double loss)
+{
+    culprit found = {INT64_MAX, "(none)"};
+    const char *name = NULL;
+    const int64_t step = atr_plan_first_bad(parallel->plan, &name);
+
+    if (step >= 0) {
+        found.place = step;
+        snprintf(found.tensor, sizeof found.tensor, "%s%s", step > 0 ? "output of " : "", name);
+        return found;
+    }
+    name = first_bad_gradient(parallel);
+    if (!isfinite(loss) || name != NULL)
+        found.place = gradients_place;
+    if (name != NULL)
+        snprintf(found.tensor, sizeof found.tensor, "gradient of %s", name);
+    return found;
+}
+
+/* Whether no rank's fault begins earlier: statistics of a batch norm over ranks spread one to all of them. */
+static atr_status is_earliest(atr_comm *comm, int64_t place, bool *earliest)
+{
+    int64_t *places = NULL;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(ATR_NEW(atr_comm_size(comm), &places));
+    ATR_TRY(atr_comm_gather(comm, &place, sizeof place, places));
+    *earliest = place < INT64_MAX;
+    for (int r = 0; r < atr_comm_size(comm); r++)
+        *earliest &= places[r] >= place;
+
+done:
+    atr_free(places);
+    return status;
+}
+
 /* The sum over ranks has spread the fault everywhere. So each rank runs its part once more, its loss settled by its own sums
- * alone, and looks whether the fault is its own; all of them agree on the message of the lowest rank that finds one. */
+ * alone, and looks where the fault is its own; all of them agree on the message of the rank in which it begins first, the lowest one of
+ * several. */
 static atr_status explain_numeric(const atr_parallel *parallel, const atr_parallel_batch *batch,
                                   const census *all, int64_t number)
 {
-    const char *tensor = NULL;
     char samples[512], value[ATR_REAL_TEXT_BYTES];
     double loss = 0, seconds[ATR_PHASES] = {0};
     lap clock = {0, seconds};
+    bool earliest = false;
     atr_status status = ATR_OK, local = ATR_OK;
 
     atr_loss_begin(parallel->loss, all->pixels, all->ignored, part_count(parallel));
-    ATR_TRY(run_parts(parallel, batch, number, true, &local, &loss, &clock));
-    ATR_TRY(local);
+    atr_plan_trace(parallel->plan, true);
+    status = run_parts(parallel, batch, number, true, &local, &loss, &clock);
+    ATR_TRY(atr_comm_agree(parallel->comm, status != ATR_OK ? status : local));
     loss += atr_loss_known(parallel->loss);
-    tensor = first_bad_gradient(parallel);
+    const culprit found = find_culprit(parallel, loss);
+    ATR_TRY(is_earliest(parallel->comm, found.place, &earliest));
     list_samples(batch, samples, sizeof samples);
-    if (!isfinite(loss) || tensor != NULL)
-        status = atr_fail(
-            ATR_ERR_NUMERIC,
-            "T01: step %lld rank %d: loss is %s. First non-finite tensor: gradient of %s. Samples %s.",
-            (long long)number, atr_comm_rank(parallel->comm), number_text(loss, value),
-            tensor != NULL ? tensor : "(none)", samples);
-
-done:
+    if (earliest)
+        status = atr_fail(ATR_ERR_NUMERIC,
+                          "T01: step %lld rank %d: loss is %s. First non-finite tensor: %s. Samples %s.",
+                          (long long)number, atr_comm_rank(parallel->comm), number_text(loss, value),
+                          found.tensor, samples);
     status = atr_comm_agree(parallel->comm, status);
     if (status == ATR_OK)
         status =
             atr_fail(ATR_ERR_NUMERIC, "T01: step %lld: the sum of the ranks' gradients is too large for f32",
                      (long long)number);
+
+done:
+    atr_plan_trace(parallel->plan, false);
     return status;
 }
 

@@ -277,6 +277,8 @@ static atr_status run(atr_plan *plan, plan_action action)
         status = step->kernel->backward(plan->backend, step);
     else
         status = step->kernel->forward(plan->backend, step);
+    if (status == ATR_OK && action.kind == PLAN_FORWARD)
+        plan_trace_step(plan, action.step);
     if (plan->profile)
         plan->links[action.step].seconds[action.kind != PLAN_FORWARD] += now() - start;
     return status;
@@ -318,6 +320,7 @@ atr_status atr_plan_forward(atr_plan *plan, const float *images)
     plan->have_loss = false;
     lend_images(plan, images);
     ATR_TRY(refresh(plan));
+    plan_trace_images(plan, images);
     for (int i = 0; i < plan->forward_actions; i++)
         ATR_TRY(run(plan, plan->actions[i]));
 done:

@@ -1,5 +1,5 @@
 # As train_faults_test.sh: the faults that take longer to be seen, and all the places where a rank can die.
-stall=20
+stall=45
 . "$(dirname "$0")/train_common.sh"
 . "$(dirname "$0")/train_faults_common.sh"
 need_mpi
@@ -31,13 +31,13 @@ goes_on 2
 
 # Ranks that stand still.
 faulty stop:forward:rank=1:step=5
-says err 'R01: stalled 2' 'at step 5 in "all-reduce": waiting for rank 1 on node' "without a sign of life for " 'last seen in "forward" of step 5' "--stall-timeout 20"
+says err 'R01: stalled 4' 'at step 5 in "all-reduce": waiting for rank 1 on node' "without a sign of life for " 'last seen in "forward" of step 5' "--stall-timeout 45"
 goes_on 4
 faulty stop:backward:rank=0:step=5
-says err 'R01: rank 1 on node' 'stalled 2' 'in "all-reduce" of step 5: waiting for rank 0 on node' 'last seen in "backward" of step 5'
+says err 'R01: rank 1 on node' 'stalled 4' 'in "all-reduce" of step 5: waiting for rank 0 on node' 'last seen in "backward" of step 5'
 goes_on 4
 faulty hang:data:rank=1:step=5
-says err 'R01: stalled 2' 'at step 5 in "agreement": waiting for rank 1 on node' 'in "data" of step 5 for 2'
+says err 'R01: stalled 4' 'at step 5 in "agreement": waiting for rank 1 on node' 'in "data" of step 5 for 4'
 goes_on 4
 faulty hang:evaluation:rank=0:step=8
 says err 'waiting for rank 0' 'in "evaluation" of step 8'
