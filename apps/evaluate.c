@@ -155,7 +155,10 @@ static atr_status run_rounds(evaluation *e, const atr_evaluate_options *options)
 
     for (int64_t first = 0; first < shares; first += ROUND) {
         ATR_TRY(begin_round(e, options));
-        ATR_TRY(atr_session_agree(e->session, run_round(e, first)));
+        const atr_status ran = run_round(e, first);
+        if (e->session->comm != NULL)
+            (void)atr_comm_enter(e->session->comm, ATR_DOING_AGREEMENT, options->step);
+        ATR_TRY(atr_session_agree(e->session, ran));
         const int64_t done_count = (first + ROUND) * size;
         if (options->progress != NULL && rank_of(e->session) == 0)
             options->progress(options->user, done_count < e->count ? done_count : e->count, e->count);

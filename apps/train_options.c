@@ -33,7 +33,7 @@ static const atr_option rows[] = {
     {.name = "max-time", .kind = ATR_OPTION_STRING, FIELD(max_time), .value = "auto", .argument = "TIME", .once = true,
      .help = "save and stop (exit 75) in time for this run time: 90m, 1:30:00, seconds; 0: no limit; auto: as Slurm says"},
     {.name = "stall-timeout", .kind = ATR_OPTION_REAL, FIELD(stall_timeout), .value = "1800", .least = 0, .most = 1e9,
-     .argument = "SECONDS", .once = true,
+     .argument = "SECONDS",
      .help = "end the job, with the names of the late ranks, when nothing has moved for so long; 0: wait for ever"},
     {.name = "log-interval", .kind = ATR_OPTION_INT, FIELD(log_interval), .value = "10", .least = 1,
      .most = MANY,

@@ -74,6 +74,7 @@ atr_status atr_train_save(atr_trainer *trainer, bool best)
         status = start_checkpoint(trainer, best);
         note_saved(trainer);
     }
+    (void)atr_comm_enter(trainer->comm, ATR_DOING_AGREEMENT, trainer->cursor.global_step);
     return atr_comm_agree(trainer->comm, status);
 }
 
@@ -86,6 +87,7 @@ atr_status atr_train_save_wait(atr_trainer *trainer)
         status = atr_run_writer_wait(trainer->writer);
         note_saved(trainer);
     }
+    (void)atr_comm_enter(trainer->comm, ATR_DOING_AGREEMENT, trainer->cursor.global_step);
     return atr_comm_agree(trainer->comm, status);
 }
 

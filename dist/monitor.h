@@ -21,10 +21,10 @@
  * for a report; with many ranks each reports less often, so that rank 0 reads 10,000 reports a second at most. */
 
 typedef enum atr_activity {
-    ATR_DOING_START,      /* reading, setting up */
-    ATR_DOING_DATA,       /* waiting for the loader's batch */
-    ATR_DOING_AGREEMENT,  /* counting pixels over ranks: where a step begins */
-    ATR_DOING_FORWARD,    /* network, the loss's sums over ranks */
+    ATR_DOING_START, /* reading, setting up */
+    ATR_DOING_DATA,  /* waiting for the loader's batch */
+    ATR_DOING_AGREEMENT, /* where ranks meet: counting pixels as a step begins, sums of a loss, the outcome of what one rank did */
+    ATR_DOING_FORWARD,    /* network, this rank's sums of a loss */
     ATR_DOING_BACKWARD,   /* loss, gradients */
     ATR_DOING_ALL_REDUCE, /* sums of gradients */
     ATR_DOING_UPDATE,     /* optimiser */

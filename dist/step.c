@@ -71,11 +71,13 @@ done:
 }
 
 /* Adds up the ranks' sums, where the loss needs them. A rank that failed takes part with what it has: nobody waits for it. */
-static atr_status sum_loss(const atr_parallel *parallel)
+static atr_status sum_loss(const atr_parallel *parallel, int64_t number)
 {
     const atr_loss_sums *const sums = atr_loss_sums_of(parallel->loss);
     atr_status status = ATR_OK;
 
+    if (sums->real_count > 0 || sums->integer_count > 0)
+        (void)atr_comm_enter(parallel->comm, ATR_DOING_AGREEMENT, number);
     if (sums->real_count > 0)
         ATR_TRY(atr_comm_sum_f64(parallel->comm, sums->reals, sums->real_count));
     if (sums->integer_count > 0)
@@ -190,7 +192,7 @@ static atr_status run_parts(const atr_parallel *parallel, const atr_parallel_bat
         if (*local == ATR_OK)
             *local = run_forward(parallel, &part, number);
         if (!alone)
-            ATR_TRY(sum_loss(parallel));
+            ATR_TRY(sum_loss(parallel, number));
         atr_loss_settle(parallel->loss);
         end_phase(clock, ATR_PHASE_FORWARD);
         if (*local == ATR_OK)

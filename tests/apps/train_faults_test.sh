@@ -10,7 +10,7 @@ says err "R01: rank 1 on node $(uname -n): process " 'ended without a word in "f
 goes_on 4
 
 faulty nan:data:rank=1:step=3
-says err "T01: step 3 rank 1: loss is NaN" "Samples " "Last good checkpoint: step 2."
+says err "T01: step 3 rank 1: loss is NaN. First non-finite tensor: the pictures. Samples " "Last good checkpoint: step 2."
 goes_on 2
 
 # mpirun answers SIGTERM by killing its ranks one second later: what they can save by then is saved.
