@@ -476,7 +476,7 @@ atr_status atr_comm_enter(atr_comm *comm, atr_activity activity, int64_t step)
     if (m != NULL) {
         atomic_store(&m->place, (uint64_t)activity + ((uint64_t)step << STEP_SHIFT));
         atomic_fetch_add(&m->position, 1);
-        if (m->running)
+        if (m->running && m->size > 1)
             wake_up(m);
     }
     return atr_fault(atr_activity_name(activity), comm->rank, step);
