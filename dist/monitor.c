@@ -260,8 +260,8 @@ done:
 /* What another rank than 0 thinks when nothing moves: it speaks only where rank 0 cannot. */
 static bool blind(const atr_monitor *m, const atr_sighting *ranks, atr_text *message)
 {
-    const double wait = m->options.stall_timeout + (m->rank == 1 ? 0 : stagger_s);
     const atr_sighting *const own = &ranks[m->rank];
+    const double wait = atr_monitor_patience(own, m->options.stall_timeout) + (m->rank == 1 ? 0 : stagger_s);
 
     if (own->still < wait || (ranks[0].heard_of && ranks[0].silent < wait))
         return false;

@@ -23,6 +23,9 @@ typedef struct atr_sighting {
 bool atr_monitor_stalled(const atr_sighting *ranks, int count, double timeout, double quiet,
                          atr_text *message);
 
+/* The timeout for a rank in this activity: a run that is set up gets 10 minutes at least. */
+double atr_monitor_patience(const atr_sighting *rank, double timeout);
+
 /* R01 of a rank that has ended without a goodbye, appended to `message`. */
 void atr_monitor_lost(const atr_sighting *rank, int number, int count, atr_text *message);
 

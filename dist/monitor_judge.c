@@ -1,5 +1,8 @@
 #include "dist/monitor_impl.h"
 
+/* Setting up reads files and compiles plans, which tells nothing of how long a step may take. */
+static const double start_patience_s = 600;
+
 const char *atr_activity_name(atr_activity activity)
 {
     static const char *const names[ATR_ACTIVITIES] = {"start",      "data",       "agreement", "forward",
@@ -82,6 +85,11 @@ static void append_unheard(const atr_sighting *ranks, int count, atr_text *text)
                         unheard > 1 ? " and others" : "");
 }
 
+double atr_monitor_patience(const atr_sighting *rank, double timeout)
+{
+    return rank->activity == ATR_DOING_START && timeout < start_patience_s ? start_patience_s : timeout;
+}
+
 bool atr_monitor_stalled(const atr_sighting *ranks, int count, double timeout, double quiet,
                          atr_text *message)
 {
@@ -93,6 +101,8 @@ bool atr_monitor_stalled(const atr_sighting *ranks, int count, double timeout, d
     for (int r = 0; r < count; r++) {
         if (!is_late(&ranks[r], least, false, quiet))
             continue;
+        if (ranks[r].still < atr_monitor_patience(&ranks[r], timeout))
+            return false;
         if (shortest < 0 || ranks[r].still < shortest)
             shortest = ranks[r].still;
         quiet_ones += ranks[r].silent > quiet;

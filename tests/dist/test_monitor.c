@@ -122,6 +122,23 @@ static void ranks_that_left_are_not_waited_for(void **unused)
     assert_false(stalled(ranks, words));
 }
 
+/* Reading and compiling may take long where steps are short. */
+static void a_run_that_is_set_up_gets_more_time(void **unused)
+{
+    atr_sighting ranks[RANKS];
+    char words[1024];
+
+    (void)unused;
+    at_work(ranks);
+    for (int r = 0; r < RANKS; r++)
+        ranks[r].activity = ATR_DOING_START;
+    ranks[1].position = 499;
+    ranks[1].still = 599;
+    assert_false(stalled(ranks, words));
+    ranks[1].still = 600;
+    assert_true(stalled(ranks, words));
+}
+
 /* Both ends of a connection on this machine. */
 static void connections_carry_whole_packets_of_their_own_job(void **unused)
 {
@@ -200,6 +217,7 @@ int main(void)
         cmocka_unit_test(a_stopped_rank_among_equals_is_the_late_one),
         cmocka_unit_test(a_network_that_hangs_has_no_late_rank),
         cmocka_unit_test(ranks_that_left_are_not_waited_for),
+        cmocka_unit_test(a_run_that_is_set_up_gets_more_time),
         cmocka_unit_test(connections_carry_whole_packets_of_their_own_job),
     };
 
