@@ -20,6 +20,11 @@ if [ -n "${ATROUS_INTERFACE:-}" ]; then
     export OMPI_MCA_btl_tcp_if_include="$ATROUS_INTERFACE" OMPI_MCA_oob_tcp_if_include="$ATROUS_INTERFACE"
 fi
 
+# mpirun takes 8 minutes to believe that a node is gone without a word (power, cable): a minute will do.
+export OMPI_MCA_oob_tcp_keepalive_time="${OMPI_MCA_oob_tcp_keepalive_time:-30}"
+export OMPI_MCA_oob_tcp_keepalive_intvl="${OMPI_MCA_oob_tcp_keepalive_intvl:-10}"
+export OMPI_MCA_oob_tcp_keepalive_probes="${OMPI_MCA_oob_tcp_keepalive_probes:-3}"
+
 # Set to the name of the last signal that atrous_run handed on.
 atrous_signal=
 

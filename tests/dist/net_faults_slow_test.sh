@@ -23,7 +23,10 @@ faulty stopped
 says err 'R01: stalled 4' 'at step 4 in "all-reduce": waiting for rank 1 on node node2' "without a sign of life for "
 unset ATR_TEST_FAULT
 
-# Both hosts lose sight of each other; each says what it knows, and MPI's daemon may notice before.
+# Both hosts lose sight of each other; each says what it knows, and MPI's daemon may notice before: with the settings of cluster/env.sh
+# in a minute, otherwise mpirun itself waits for eight.
+. "$ATR_SOURCE_DIR/cluster/env.sh"
+unset OMP_PLACES OMP_PROC_BIND
 (
     until grep -q '"step":3,' cut/log.jsonl 2>/dev/null; do sleep 0.1; done
     ip -n "$net_name-2" link set cable down
