@@ -2,7 +2,10 @@
  *
  * Taps of a dilated kernel that lie in the padding for every pixel do nothing: they are dropped, so that a 3x3 kernel with
  * rate 18 on a 9x7 map runs as the 1x1 kernel it is. oneDNN's fast code wants pixels without gaps: a slice of a wider buffer
- * is copied to or from scratch memory. */
+ * is copied to or from scratch memory.
+ *
+ * In inference oneDNN sees one picture at a time: how it blocks its sums, and so their rounding, depends on the batch (with AVX2
+ * it does), and a picture's result must not depend on its neighbours. */
 #include <string.h>
 
 #include "dnn/cpu/cpu.h"
@@ -62,6 +65,13 @@ static bool has_gaps(const atr_tensor *t)
     return t->strides[2] != t->dims[3];
 }
 
+/* The first picture alone. */
+static atr_tensor first_of(atr_tensor t)
+{
+    t.dims[0] = 1;
+    return t;
+}
+
 static size_t activation_bytes(const atr_tensor *t)
 {
     return atr_align_up((size_t)atr_tensor_count(t) * sizeof(float));
@@ -107,11 +117,13 @@ static atr_status prepare_op(const atr_backend *backend, atr_step *step, atr_one
     const atr_cpu_dense *state = step->state;
     const bool forward = kind == ATR_ONEDNN_INFERENCE || kind == ATR_ONEDNN_TRAINING;
     const bool weight = kind == ATR_ONEDNN_WEIGHT_GRADIENT;
+    const atr_tensor *x = kind == ATR_ONEDNN_DATA_GRADIENT ? &step->dx[0] : &step->x[0];
+    const atr_tensor *y = forward ? &step->y : &step->dy;
     const atr_onednn_conv conv = {
         .kind = kind,
         .layer = step->name,
-        .x = kind == ATR_ONEDNN_DATA_GRADIENT ? step->dx[0] : step->x[0],
-        .y = forward ? step->y : step->dy,
+        .x = kind == ATR_ONEDNN_INFERENCE ? first_of(*x) : *x,
+        .y = kind == ATR_ONEDNN_INFERENCE ? first_of(*y) : *y,
         .window = state->window,
         .stride = step->conv.stride,
         .dilation = step->conv.dilation,
@@ -266,29 +278,55 @@ static atr_tensor as_given(const atr_tensor *t, bool copy, char **at)
     return given;
 }
 
-atr_status atr_cpu_dense_forward(atr_backend *backend, atr_step *step)
+static atr_tensor picture_of(const atr_tensor *t, int64_t n)
+{
+    atr_tensor picture = first_of(*t);
+
+    picture.data = (float *)t->data + n * t->strides[0];
+    return picture;
+}
+
+/* Of `x`, `y` and `residual` (NULL: none) as large as the convolution was made for. */
+static atr_status forward(const atr_backend *backend, const atr_step *step, const atr_tensor *from,
+                          const atr_tensor *residual, const atr_tensor *to)
 {
     const atr_cpu_dense *state = step->state;
     const atr_cpu_conv_op *op = &state->forward;
     atr_onednn_buffers buffers = {.w = op->packed, .b = state->bias, .scratch = step->scratch};
     char *at = (char *)step->scratch + atr_align_up(atr_onednn_scratch_bytes(op->op));
-    const atr_tensor x = as_given(&step->x[0], op->copy_x, &at);
-    const atr_tensor y = as_given(&step->y, op->copy_y, &at);
+    const atr_tensor x = as_given(from, op->copy_x, &at);
+    const atr_tensor y = as_given(to, op->copy_y, &at);
     atr_status status = ATR_OK;
 
     if (op->copy_x)
-        atr_cpu_copy(backend, &step->x[0], &x);
-    if (step->residual) {
-        const atr_tensor residual = as_given(&step->x[1], op->copy_residual, &at);
+        atr_cpu_copy(backend, from, &x);
+    if (residual != NULL) {
+        const atr_tensor added = as_given(residual, op->copy_residual, &at);
         if (op->copy_residual)
-            atr_cpu_copy(backend, &step->x[1], &residual);
-        buffers.residual = residual.data;
+            atr_cpu_copy(backend, residual, &added);
+        buffers.residual = added.data;
     }
     buffers.x = x.data;
     buffers.y = y.data;
     ATR_TRY(atr_onednn_run(atr_cpu_engine_of(backend)->dnn, op->op, &buffers));
     if (op->copy_y)
-        atr_cpu_copy(backend, &y, &step->y);
+        atr_cpu_copy(backend, &y, to);
+done:
+    return status;
+}
+
+atr_status atr_cpu_dense_forward(atr_backend *backend, atr_step *step)
+{
+    atr_status status = ATR_OK;
+
+    if (step->training)
+        return forward(backend, step, &step->x[0], step->residual ? &step->x[1] : NULL, &step->y);
+    for (int64_t n = 0; n < step->y.dims[0]; n++) {
+        const atr_tensor x = picture_of(&step->x[0], n), y = picture_of(&step->y, n);
+        const atr_tensor residual = step->residual ? picture_of(&step->x[1], n) : (atr_tensor){0};
+
+        ATR_TRY(forward(backend, step, &x, step->residual ? &residual : NULL, &y));
+    }
 done:
     return status;
 }

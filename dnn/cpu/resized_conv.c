@@ -105,8 +105,9 @@ static atr_status create_products(const atr_backend *backend, const atr_step *st
     atr_onednn *dnn = atr_cpu_engine_of(backend)->dnn;
     const int64_t m = low_pixels(step), c = step->x[0].dims[3], n = TAPS * step->conv.out_channels;
     const int64_t ld = step->x[0].strides[2], ld_gradient = step->dx[0].strides[2];
+    /* In inference picture by picture, as in dense.c: the batch must not change how oneDNN rounds. */
     const atr_onednn_matmul forward = {.layer = step->name,
-                                       .m = m,
+                                       .m = step->training ? m : m / step->x[0].dims[0],
                                        .n = n,
                                        .k = c,
                                        .x_strides = {ld, 1},
@@ -373,13 +374,19 @@ static void add_rows(const atr_backend *backend, const atr_step *step)
 atr_status atr_cpu_resized_conv_forward(atr_backend *backend, atr_step *step)
 {
     resized_state *state = step->state;
-    const atr_onednn_buffers product = {
-        .x = step->x[0].data, .w = state->weight, .y = products_of(step), .scratch = step->scratch};
+    const int64_t runs = step->training ? 1 : step->x[0].dims[0];
+    const int64_t results = low_pixels(step) / runs * TAPS * step->conv.out_channels;
     atr_status status = ATR_OK;
 
     lend_memory(step, &state->side);
     ATR_TRY(atr_cpu_dense_forward(backend, &state->side));
-    ATR_TRY(atr_onednn_run(atr_cpu_engine_of(backend)->dnn, state->product, &product));
+    for (int64_t i = 0; i < runs; i++) {
+        const atr_onednn_buffers product = {.x = (float *)step->x[0].data + i * step->x[0].strides[0],
+                                            .w = state->weight,
+                                            .y = products_of(step) + i * results,
+                                            .scratch = step->scratch};
+        ATR_TRY(atr_onednn_run(atr_cpu_engine_of(backend)->dnn, state->product, &product));
+    }
     add_rows(backend, step);
 done:
     return status;
