@@ -129,22 +129,25 @@ done:
     return status;
 }
 
-/* Where ranks watch each other this counts as progress. Whether one of them was asked to stop. */
-static atr_status begin_round(const evaluation *e, const atr_evaluate_options *options)
+/* ATR_ERR_STOPPED on all ranks where one of them was asked to stop. */
+static atr_status ask_to_stop(const evaluation *e, const atr_evaluate_options *options)
 {
-    atr_comm *const comm = e->session->comm;
     int64_t votes = options->stop != NULL && options->stop(options->user);
     atr_status status = ATR_OK;
 
-    if (comm != NULL)
-        ATR_TRY(atr_session_agree(e->session, atr_comm_enter(comm, ATR_DOING_EVALUATION, options->step)));
-    if (comm != NULL && options->stop != NULL)
-        ATR_TRY(atr_comm_sum_i64(comm, &votes, 1));
+    if (options->stop != NULL && e->session->comm != NULL)
+        ATR_TRY(atr_comm_sum_i64(e->session->comm, &votes, 1));
     if (votes > 0)
         status = atr_fail(ATR_ERR_STOPPED, "the evaluation was stopped");
 
 done:
     return status;
+}
+
+/* For ranks that watch each other. */
+static atr_status enter(const evaluation *e, atr_activity activity, const atr_evaluate_options *options)
+{
+    return e->session->comm != NULL ? atr_comm_enter(e->session->comm, activity, options->step) : ATR_OK;
 }
 
 /* All ranks do the same number of rounds, the last ones perhaps with nothing to do, so that agreements meet. */
@@ -154,10 +157,11 @@ static atr_status run_rounds(evaluation *e, const atr_evaluate_options *options)
     atr_status status = ATR_OK;
 
     for (int64_t first = 0; first < shares; first += ROUND) {
-        ATR_TRY(begin_round(e, options));
-        const atr_status ran = run_round(e, first);
-        if (e->session->comm != NULL)
-            (void)atr_comm_enter(e->session->comm, ATR_DOING_AGREEMENT, options->step);
+        ATR_TRY(ask_to_stop(e, options));
+        atr_status ran = enter(e, ATR_DOING_EVALUATION, options);
+        if (ran == ATR_OK)
+            ran = run_round(e, first);
+        (void)enter(e, ATR_DOING_AGREEMENT, options);
         ATR_TRY(atr_session_agree(e->session, ran));
         const int64_t done_count = (first + ROUND) * size;
         if (options->progress != NULL && rank_of(e->session) == 0)
