@@ -11,7 +11,8 @@ faulty() {
     esac
 }
 
-# goes_on STEP: it had saved that step at least, and ends as one without a fault.
+# goes_on STEP: it had saved that step at least, and ends as one without a fault. A rank 0 that is killed, or whose job is, takes a checkpoint
+# with it that is being written: then STEP is the one before.
 goes_on() {
     expect 0 ranks 2 $train -o faulty --resume
     from=$(sed -n 's/.*resumed after step \([0-9]*\).*/\1/p' out)

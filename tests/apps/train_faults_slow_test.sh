@@ -8,20 +8,20 @@ node=$(uname -n)
 expect 0 ranks 2 $train -o straight
 faulty kill:all-reduce:rank=1:step=6
 says err "R01: rank 1 on node $node: process " 'in "all-reduce" of step 6'
-goes_on 4
+goes_on 2
 faulty kill:forward:rank=0:step=6
 says err "R01: rank 0 on node $node: process " 'in "forward" of step 6'
 goes_on 2
 faulty kill:checkpoint:rank=0:step=6
 says err "R01: rank 0 on node $node: process " 'in "checkpoint" of step 6'
-goes_on 4
+goes_on 2
 faulty kill:write:step=6 # in the thread that writes
 says err "R01: rank 0 on node $node: process "
 [ -f faulty/last.h5.partial ] || fail "it was not killed while it wrote"
 goes_on 4
 faulty kill:evaluation:rank=1:step=8
 says err 'R01: rank 1' 'in "evaluation" of step 8'
-goes_on 6
+goes_on 4
 faulty memory:forward:rank=1:step=5
 says err "R01: rank 1 on node $node: out of memory" "Stopping all 2 ranks."
 goes_on 4
@@ -35,7 +35,7 @@ says err 'R01: stalled 4' 'at step 5 in "all-reduce": waiting for rank 1 on node
 goes_on 4
 faulty stop:backward:rank=0:step=5
 says err 'R01: rank 1 on node' 'stalled 4' 'in "all-reduce" of step 5: waiting for rank 0 on node' 'last seen in "backward" of step 5'
-goes_on 4
+goes_on 2
 faulty hang:data:rank=1:step=5
 says err 'R01: stalled 4' 'at step 5 in "agreement": waiting for rank 1 on node' 'in "data" of step 5 for 4'
 goes_on 4

@@ -7,7 +7,7 @@ need_mpi
 expect 0 ranks 2 $train -o straight
 faulty kill:forward:rank=1:step=6
 says err "R01: rank 1 on node $(uname -n): process " 'ended without a word in "forward" of step 6' "Stopping all 2 ranks."
-goes_on 4
+goes_on 2
 
 faulty nan:data:rank=1:step=3
 says err "T01: step 3 rank 1: loss is NaN. First non-finite tensor: the pictures. Samples " "Last good checkpoint: step 2."
