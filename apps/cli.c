@@ -107,6 +107,9 @@ int atr_cli_end_job(const char *command, atr_comm *comm, atr_status status)
 
     if (status == ATR_OK || status == ATR_ERR_STOPPED)
         return code;
+    /* A call of MPI that fails tells of another rank's end: who watches the ranks knows whose, and ends this process. */
+    if (status == ATR_ERR_REMOTE && !alone && !atr_comm_agreed_to_stop(comm))
+        sleep(3);
     if (alone || (atr_comm_agreed_to_stop(comm) && atr_comm_rank(comm) == 0)) {
         atr_cli_error(command, atr_status_message());
     } else if (!atr_comm_agreed_to_stop(comm)) {

@@ -13,6 +13,7 @@
 #include "apps/runread.h"
 #include "apps/stop.h"
 #include "core/timer.h"
+#include "io/run_lock.h"
 #include "io/path.h"
 
 typedef struct report_options {
@@ -318,6 +319,17 @@ done:
     return status;
 }
 
+/* A log without a last word is that of a run under way, or of one that was killed: whether a job holds the folder tells which. */
+static void note_state(bool running, bool killed, atr_text *page)
+{
+    if (running)
+        atr_text_append(page, "<p class=\"note\">This run is still being trained.</p>\n");
+    if (killed)
+        atr_text_append(page, "<p class=\"note\">The last start of this run did not come to its end: it was "
+                              "killed, or its node "
+                              "went down. <code>--resume</code> goes on behind its last checkpoint.</p>\n");
+}
+
 /* `*ended`: the log says that the run is over. `live`: the page is one of many. */
 static atr_status write_page(const char *run, const char *path, const report_options *o, bool live,
                              network_part *part, bool *ended, int64_t *missing)
@@ -327,13 +339,17 @@ static atr_status write_page(const char *run, const char *path, const report_opt
     page_parts parts = {.quiet = part->pages++ > 0};
     char when[ATR_TIME_TEXT_BYTES];
 
+    const atr_run_use use =
+        atr_run_lock_look(run); /* first: a job writes its last word before it gives the folder free */
     ATR_TRY(atr_run_history_read(run, &history));
-    *ended = history.ended;
-    live = live && !history.ended;
+    const bool open = history.started && !history.ended, killed = open && use == ATR_RUN_FREE;
+    *ended = history.ended || killed;
+    live = live && !*ended;
     const atr_list data = o->data != NULL ? (atr_list){1, &o->data}
                                           : (atr_list){history.data_count, (const char *const *)history.data};
     atr_report_begin(run, atr_time_text(when), live ? o->every : 0, &parts.page);
     atr_report_summary(&history, &parts.page);
+    note_state(open && use == ATR_RUN_HELD, killed, &parts.page);
     if (write_curves(&history, &parts.page) != ATR_OK)
         say_missing("no curves", atr_status_message(), &parts);
     if (data.count == 0)

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "dist/monitor.h"
+
 /* Pictures per rank between two agreements; that many decoded ones are in memory at once. */
 enum { ROUND = 8 };
 
@@ -102,6 +104,8 @@ static atr_status score_picture(evaluation *e, int64_t number, const picture *p)
     }
     ATR_TRY(atr_segmenter_run(e->segmenter, &p->image, &(atr_segmentation){.ids = e->ids}));
     atr_confusion_add(e->confusion, p->truth, e->ids, count);
+    if (e->session->comm != NULL)
+        atr_comm_beat(e->session->comm);
     if (e->losses != NULL)
         ATR_TRY(atr_segmenter_loss(e->segmenter, p->truth, p->image.width, p->image.height, e->class_weights,
                                    &e->losses[number], &e->losses[e->count + number]));
@@ -125,6 +129,27 @@ done:
     return status;
 }
 
+/* ATR_ERR_STOPPED on all ranks where one of them was asked to stop. */
+static atr_status ask_to_stop(const evaluation *e, const atr_evaluate_options *options)
+{
+    int64_t votes = options->stop != NULL && options->stop(options->user);
+    atr_status status = ATR_OK;
+
+    if (options->stop != NULL && e->session->comm != NULL)
+        ATR_TRY(atr_comm_sum_i64(e->session->comm, &votes, 1));
+    if (votes > 0)
+        status = atr_fail(ATR_ERR_STOPPED, "the evaluation was stopped");
+
+done:
+    return status;
+}
+
+/* For ranks that watch each other. */
+static atr_status enter(const evaluation *e, atr_activity activity, const atr_evaluate_options *options)
+{
+    return e->session->comm != NULL ? atr_comm_enter(e->session->comm, activity, options->step) : ATR_OK;
+}
+
 /* All ranks do the same number of rounds, the last ones perhaps with nothing to do, so that agreements meet. */
 static atr_status run_rounds(evaluation *e, const atr_evaluate_options *options)
 {
@@ -132,7 +157,12 @@ static atr_status run_rounds(evaluation *e, const atr_evaluate_options *options)
     atr_status status = ATR_OK;
 
     for (int64_t first = 0; first < shares; first += ROUND) {
-        ATR_TRY(atr_session_agree(e->session, run_round(e, first)));
+        ATR_TRY(ask_to_stop(e, options));
+        atr_status ran = enter(e, ATR_DOING_EVALUATION, options);
+        if (ran == ATR_OK)
+            ran = run_round(e, first);
+        (void)enter(e, ATR_DOING_AGREEMENT, options);
+        ATR_TRY(atr_session_agree(e->session, ran));
         const int64_t done_count = (first + ROUND) * size;
         if (options->progress != NULL && rank_of(e->session) == 0)
             options->progress(options->user, done_count < e->count ? done_count : e->count, e->count);

@@ -15,6 +15,9 @@ typedef struct atr_evaluate_options {
     int64_t height, width; /* network's input; 0: the model's own */
     /* Told on rank 0 how far the work is, over all ranks; may be NULL. */
     void (*progress)(void *user, int64_t done, int64_t total);
+    /* Asked on every rank between rounds of pictures; where one says yes, the evaluation ends on all with ATR_ERR_STOPPED. NULL: never. */
+    bool (*stop)(void *user);
+    int64_t step; /* of the training that it belongs to, for messages; else 0 */
     void *user;
     const float *class_weights; /* [classes] of `loss`; NULL: all 1 */
     /* Set, on all ranks, to the mean cross-entropy over all valid pixels of the network's outputs (see atr_segmenter_loss()); NaN

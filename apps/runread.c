@@ -95,6 +95,7 @@ static atr_status add_line(reading *r, const json_t *line)
         if (status != ATR_OK)
             return status;
     }
+    r->history.started |= kind != NULL && strcmp(kind, "start") == 0;
     r->history.ended = kind != NULL && strcmp(kind, "end") == 0;
     if (kind != NULL && strcmp(kind, "step") == 0)
         return add_step(r, line);

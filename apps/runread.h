@@ -21,6 +21,7 @@ typedef struct atr_run_history {
     atr_run_eval *evals; /* owned */
     char **data;         /* [data_count] names of the data set's files as the run was given them; owned */
     int64_t data_count;  /* 0 where the log does not say */
+    bool started;        /* the log tells of a start */
     bool ended;          /* the log's last word is that the run is done, or was stopped */
 } atr_run_history;
 

@@ -6,6 +6,7 @@
 #include "apps/stop.h"
 #include "core/log.h"
 #include "core/timer.h"
+#include "dist/monitor.h"
 #include "io/h5.h"
 #include "io/stage.h"
 
@@ -71,6 +72,13 @@ static void find_all(work *w)
 }
 
 /* Waits for another job of this user that copies on this node. */
+/* Behind each piece, and while another job is waited for: what takes long, but goes on, is no stall. */
+static bool piece_done(void *comm)
+{
+    atr_comm_beat(comm);
+    return atr_stop_wanted();
+}
+
 static atr_status take_lock(work *w)
 {
     enum { PAUSE_US = 200000, PATIENCE = 10 };
@@ -83,7 +91,7 @@ static atr_status take_lock(work *w)
         if (tries == PATIENCE)
             atr_log(ATR_LOG_INFO, "--stage: waits for another job that copies to %s on node %s", w->folder,
                     atr_comm_host(w->comm));
-        if (atr_stop_wanted())
+        if (piece_done(w->comm))
             return atr_fail(ATR_ERR_STOPPED, "stopped while waiting to stage data");
         usleep(PAUSE_US);
     }
@@ -158,7 +166,7 @@ static atr_status copy_all(work *w)
             w->kept += w->leads ? atr_stage_bytes(w->stages[i]) : 0;
         else /* each file begins with another rank, so that many small ones keep all busy */
             ATR_TRY(atr_stage_copy(w->stages[i], (atr_stage_state)w->states[i], (int)((rank + i) % ranks),
-                                   ranks, atr_stop_wanted, &w->copied, &w->kept));
+                                   ranks, piece_done, w->comm, &w->copied, &w->kept));
     }
 
 done:

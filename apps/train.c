@@ -4,7 +4,9 @@
 
 #include "apps/stop.h"
 #include "apps/train_impl.h"
+#include "core/fault.h"
 #include "core/timer.h"
+#include "dist/monitor.h"
 
 static atr_step_times times_of(const atr_trainer *trainer, const atr_parallel_result *result, double waited,
                                double seconds)
@@ -57,13 +59,15 @@ static atr_status log_step(atr_trainer *trainer, const atr_parallel_result *resu
 }
 
 /* T01 ends with what the user can do. */
-static atr_status advise(const atr_trainer *trainer, atr_status status, double lr)
+static atr_status advise(atr_trainer *trainer, atr_status status, double lr)
 {
     const char *const clip = trainer->options->clip > 0 ? "a smaller --clip" : "--clip 1";
     char *message = NULL;
 
     if (status != ATR_ERR_NUMERIC || atr_strdup(atr_status_message(), &message) != ATR_OK)
         return status;
+    if (trainer->root && atr_run_writer_wait(trainer->writer) == ATR_OK)
+        (void)atr_train_save_check(trainer);
     if (trainer->saved_step >= 0)
         atr_fail(status, "%s Last good checkpoint: step %lld. Try --lr %.2g, %s, or look at these samples.",
                  message, (long long)trainer->saved_step, 0.25 * lr, clip);
@@ -74,19 +78,44 @@ static atr_status advise(const atr_trainer *trainer, atr_status status, double l
     return status;
 }
 
+/* The next batch, and how this rank fares otherwise: what failed behind the training shows here. */
+static atr_status next_batch(atr_trainer *trainer, atr_batch *batch)
+{
+    const int rank = atr_comm_rank(trainer->comm);
+    const int64_t number = trainer->cursor.global_step + 1;
+    atr_status status = ATR_OK;
+
+    if (trainer->root)
+        atr_run_lock_beat(trainer->lock);
+    ATR_TRY(atr_comm_enter(trainer->comm, ATR_DOING_DATA, number));
+    ATR_TRY(atr_train_save_check(trainer));
+    ATR_TRY(atr_loader_next(trainer->loader, batch));
+    if (atr_fault_nan(atr_activity_name(ATR_DOING_DATA), rank, number) && batch->count > 0)
+        batch->images[0] = NAN;
+
+done:
+    return status;
+}
+
+static double larger(double a, double b)
+{
+    return a > b ? a : b;
+}
+
 /* One step on all ranks; `*stop`: some rank was asked to stop. */
 static atr_status train_step(atr_trainer *trainer, bool *stop)
 {
+    const double began = atr_seconds();
     const double lr = atr_schedule_at(&trainer->phase->schedule, trainer->cursor.epoch,
                                       trainer->cursor.step_in_epoch, trainer->steps_per_epoch);
     atr_parallel_result result;
     atr_batch batch = {0};
-    const atr_status ready = atr_loader_next(trainer->loader, &batch);
+    const atr_status ready = next_batch(trainer, &batch);
     const atr_parallel_batch part = {batch.count,  batch.height, batch.width,   batch.images,
                                      batch.labels, batch.keys,   batch.samples, batch.global_count};
     atr_status status = ATR_OK;
 
-    status = atr_parallel_step(&trainer->parallel, &part, ready, atr_stop_wanted(),
+    status = atr_parallel_step(&trainer->parallel, &part, ready, atr_train_stop_wanted(trainer),
                                trainer->cursor.global_step + 1, lr, &result);
     ATR_TRY(advise(trainer, status, lr));
     if (trainer->options->log_samples)
@@ -95,6 +124,8 @@ static atr_status train_step(atr_trainer *trainer, bool *stop)
         ATR_TRY(atr_ema_update(trainer->ema, trainer->session.params));
     trainer->cursor.step_in_epoch++;
     trainer->cursor.global_step++;
+    trainer->steps_here++;
+    trainer->longest_step = larger(trainer->longest_step, atr_seconds() - began);
     *stop = result.stop || trainer->cursor.global_step == trainer->options->stop_after;
     if (trainer->root)
         status = log_step(trainer, &result, lr, batch.global_count);
@@ -103,14 +134,36 @@ done:
     return status;
 }
 
-/* Scores the network on val; `*best`: it was never as good. */
+/* For atr_evaluate_options. */
+static void evaluating(void *user, int64_t done, int64_t total)
+{
+    const atr_trainer *const trainer = user;
+
+    atr_run_lock_beat(trainer->lock);
+    atr_train_show_evaluating(user, done, total);
+}
+
+/* Behind a whole epoch: there --resume begins with the evaluation. */
+static bool evaluation_unwanted(void *user)
+{
+    const atr_trainer *const trainer = user;
+
+    if (trainer->cursor.step_in_epoch != trainer->steps_per_epoch)
+        return false;
+    /* One that is all that is left of a stopped epoch is not given up for the clock, or no start would ever get past it. */
+    return atr_stop_wanted() || (trainer->steps_here > 0 && atr_train_time_is_up(trainer));
+}
+
+/* Scores the network on val; `*best`: it was never as good. ATR_ERR_STOPPED: a rank was asked to stop, and there are no scores. */
 static atr_status evaluate(atr_trainer *trainer, bool *best)
 {
     double loss = NAN;
     const atr_evaluate_options options = {
         .split = ATR_SPLIT_VAL,
         .fit = (atr_fit_mode)trainer->options->eval_fit,
-        .progress = atr_train_show_evaluating,
+        .progress = evaluating,
+        .stop = evaluation_unwanted,
+        .step = trainer->cursor.global_step,
         .user = trainer,
         .class_weights =
             trainer->config.loss.class_weight_count > 0 ? trainer->config.loss.class_weights : NULL,
@@ -161,34 +214,6 @@ static bool target_reached(const atr_trainer *trainer)
     return trainer->options->target_miou > 0 && trainer->cursor.best_score >= trainer->options->target_miou;
 }
 
-/* After the steps of an epoch, or where the steps of the run are used up within one: evaluation and checkpoint. */
-static atr_status end_epoch(atr_trainer *trainer)
-{
-    const atr_train_options *const options = trainer->options;
-    const int64_t *samples = NULL;
-    const int64_t number = trainer->cursor.epoch + 1;
-    const bool last = number == options->epochs || steps_used_up(trainer);
-    const bool whole = trainer->cursor.step_in_epoch == trainer->steps_per_epoch;
-    bool best = false;
-    atr_status status = ATR_OK;
-
-    atr_train_show_epoch(trainer);
-    if (options->eval_period > 0 && (last || number % options->eval_period == 0) &&
-        atr_dataset_split(trainer->dataset, ATR_SPLIT_VAL, &samples) > 0)
-        ATR_TRY(evaluate(trainer, &best));
-    if (trainer->root)
-        atr_train_watch_epoch(trainer);
-    if (whole) {
-        trainer->cursor.epoch++;
-        trainer->cursor.step_in_epoch = 0;
-    }
-    if (last || best || number % options->save_period == 0)
-        ATR_TRY(atr_train_save(trainer, best));
-
-done:
-    return status;
-}
-
 /* The log's last line: who follows it need not wait for more. */
 static atr_status log_end(const atr_trainer *trainer, const char *how)
 {
@@ -207,16 +232,48 @@ static atr_status log_end(const atr_trainer *trainer, const char *how)
 static atr_status stop_run(atr_trainer *trainer)
 {
     const double started = atr_seconds();
-    const char *const signal = atr_stop_signal();
+    const char *const reason = atr_train_stop_reason(trainer);
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_train_save(trainer, false));
+    ATR_TRY(atr_train_save_wait(trainer));
     ATR_TRY(log_end(trainer, "stopped"));
     atr_train_say(trainer,
                   "R03: %s: saved step %lld in %.1f s, exit 75. Resume: the same command with --resume.",
-                  signal[0] != '\0' ? signal : "asked to stop", (long long)trainer->cursor.global_step,
-                  atr_seconds() - started);
+                  reason, (long long)trainer->cursor.global_step, atr_seconds() - started);
     status = atr_fail(ATR_ERR_STOPPED, "stopped after step %lld", (long long)trainer->cursor.global_step);
+
+done:
+    return status;
+}
+
+/* After the steps of an epoch, or where the steps of the run are used up within one: evaluation and checkpoint. */
+static atr_status end_epoch(atr_trainer *trainer)
+{
+    const atr_train_options *const options = trainer->options;
+    const int64_t *samples = NULL;
+    const int64_t number = trainer->cursor.epoch + 1;
+    const bool last = number == options->epochs || steps_used_up(trainer);
+    const bool whole = trainer->cursor.step_in_epoch == trainer->steps_per_epoch;
+    bool best = false;
+    atr_status status = ATR_OK;
+
+    atr_train_show_epoch(trainer);
+    if (options->eval_period > 0 && (last || number % options->eval_period == 0) &&
+        atr_dataset_split(trainer->dataset, ATR_SPLIT_VAL, &samples) > 0) {
+        status = evaluate(trainer, &best);
+        if (status == ATR_ERR_STOPPED && !atr_comm_agreed_to_stop(trainer->comm))
+            ATR_TRY(stop_run(trainer)); /* with all steps of the epoch done: it goes on with the evaluation */
+        ATR_TRY(status);
+    }
+    if (trainer->root)
+        atr_train_watch_epoch(trainer);
+    if (whole) {
+        trainer->cursor.epoch++;
+        trainer->cursor.step_in_epoch = 0;
+    }
+    if (last || best || number % options->save_period == 0)
+        ATR_TRY(atr_train_save(trainer, best));
 
 done:
     return status;
@@ -231,12 +288,21 @@ static void start_clock(atr_trainer *trainer)
     trainer->waited = atr_loader_waited(trainer->loader);
 }
 
+/* --save-steps; at the end of an epoch its own checkpoint follows. */
+static bool save_is_due(const atr_trainer *trainer)
+{
+    const int64_t period = trainer->options->save_steps;
+
+    return period > 0 && trainer->cursor.global_step % period == 0 &&
+           trainer->cursor.step_in_epoch < trainer->steps_per_epoch;
+}
+
 atr_status atr_trainer_run(atr_trainer *trainer)
 {
     bool stop = false;
     atr_status status = ATR_OK;
 
-    atr_stop_watch();
+    ATR_TRY(atr_train_stop_early(trainer));
     while (trainer->cursor.epoch < trainer->options->epochs && !steps_used_up(trainer) &&
            !target_reached(trainer)) {
         ATR_TRY(atr_train_phase_switch(trainer));
@@ -245,6 +311,8 @@ atr_status atr_trainer_run(atr_trainer *trainer)
             ATR_TRY(train_step(trainer, &stop));
             if (stop)
                 ATR_TRY(stop_run(trainer));
+            if (save_is_due(trainer))
+                ATR_TRY(atr_train_save(trainer, false));
         }
         ATR_TRY(end_epoch(trainer));
     }
@@ -252,6 +320,8 @@ atr_status atr_trainer_run(atr_trainer *trainer)
         atr_train_say(trainer, "mIoU %.2f %% of epoch %lld reaches the target of %.2f %%",
                       100 * trainer->cursor.best_score, (long long)trainer->cursor.best_epoch,
                       100 * trainer->options->target_miou);
+    ATR_TRY(atr_train_save_wait(trainer));
+    (void)atr_comm_enter(trainer->comm, ATR_DOING_END, trainer->cursor.global_step);
     ATR_TRY(log_end(trainer, "done"));
     atr_train_say(trainer, "done: %lld steps%s", (long long)trainer->cursor.global_step,
                   isnan(trainer->cursor.best_score) ? "" : ", best.h5 is the network with the best val mIoU");

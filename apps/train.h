@@ -9,9 +9,10 @@ typedef struct atr_trainer atr_trainer;
 
 /* Collective; the status is agreed. Opens everything: data set, run folder, back end, model (new, from --weights, or resumed),
  * plan, optimiser, loader, log. Borrows its arguments, `parsed` being what filled `options`,
- * `data` [data_count] names of files, see atr_dataset_files(). */
+ * `data` [data_count] names of files, see atr_dataset_files(). `started`: when the program was, by atr_seconds(). */
 atr_status atr_trainer_create(const atr_options *parsed, const atr_train_options *options,
-                              const char *const *data, int64_t data_count, atr_comm *comm, atr_trainer **out);
+                              const char *const *data, int64_t data_count, atr_comm *comm, double started,
+                              atr_trainer **out);
 void atr_trainer_destroy(atr_trainer *trainer);
 
 /* Collective; the status is agreed. Runs to the end of the last epoch. ATR_ERR_STOPPED: stopped on request, saved, can be

@@ -64,7 +64,7 @@ static atr_status remove_events(const char *folder)
     return status;
 }
 
-atr_status atr_train_folder_prepare(const atr_train_options *options)
+atr_status atr_train_folder_prepare(const atr_train_options *options, atr_run_lock **lock)
 {
     bool found = false;
     atr_status status = ATR_OK;
@@ -73,6 +73,8 @@ atr_status atr_train_folder_prepare(const atr_train_options *options)
         return atr_fail(ATR_ERR_IO, "%s: %s", options->out, strerror(errno));
     if (!atr_path_is_folder(options->out))
         return atr_fail(ATR_ERR_IO, "%s: is not a folder", options->out);
+    if (*lock == NULL)
+        ATR_TRY(atr_run_lock_take(options->out, lock));
     ATR_TRY(find_run(options->out, &found));
     if (found && !options->force && !options->resume)
         status =
@@ -124,6 +126,8 @@ atr_status atr_train_folder_open_log(atr_trainer *trainer)
         ATR_TRY(remove_run(trainer->options->out));
         ATR_TRY(remove_events(trainer->options->out));
     }
+    if (trainer->resumed)
+        atr_train_say_killed(trainer);
     ATR_TRY(atr_path_join(trainer->options->out, "config.yaml", &path));
     ATR_TRY(atr_options_write_yaml(trainer->parsed, path));
     ATR_TRY(atr_runlog_open(trainer->options->out, trainer->cursor.global_step, &trainer->log));

@@ -7,6 +7,8 @@
 #include "dist/step.h"
 #include "dnn/ema.h"
 #include "io/loader.h"
+#include "io/run_lock.h"
+#include "io/run_writer.h"
 
 /* Where a run stands: what a checkpoint holds beside parameters and moments, and rank 0 tells the others. */
 typedef struct atr_train_cursor {
@@ -30,6 +32,7 @@ struct atr_trainer {
     int64_t data_count;
     atr_comm *comm;
 
+    double started; /* atr_seconds() */
     atr_train_config config;
     bool root, resumed;
     atr_session session;
@@ -50,9 +53,14 @@ struct atr_trainer {
     atr_train_cursor cursor;
     int64_t steps_per_epoch;
     int64_t *step_samples; /* --log-samples: of the last step, in the order of the global batch */
-    int64_t saved_step;    /* of the last checkpoint; -1: none */
+    int64_t saved_step;    /* of the last checkpoint that is known to be whole; -1: none */
+    int64_t steps_here;    /* done by this process */
 
     /* Rank 0. */
+    atr_run_lock *lock;
+    atr_run_writer *writer;
+    double deadline;                   /* atr_seconds() at which the run must have stopped; INFINITY: never */
+    double longest_step, save_seconds; /* of this process */
     atr_runlog *log;
     atr_train_watch *watch;
     double epoch_loss, epoch_score; /* sums over the steps of this epoch that this process did */
@@ -66,8 +74,9 @@ struct atr_trainer {
 
 /* train_folder.c: the RUN folder. Rank 0 only. */
 
-/* Makes the folder, or sees that it may be used: an existing run needs --resume or --force. */
-atr_status atr_train_folder_prepare(const atr_train_options *options);
+/* Makes the folder, or sees that it may be used: an existing run needs --resume or --force, and no other job may write to it. `*lock`
+ * is owned. */
+atr_status atr_train_folder_prepare(const atr_train_options *options, atr_run_lock **lock);
 /* Writes config.yaml and opens the log. With --force the old run's files go, not sooner: whatever else could fail has been done,
  * and the new run may have begun with the old one's weights. */
 atr_status atr_train_folder_open_log(atr_trainer *trainer);
@@ -96,8 +105,29 @@ atr_params *atr_train_shown_params(const atr_trainer *trainer);
 atr_status atr_train_resume_model(atr_trainer *trainer, atr_checkpoint_file **file, bool *found);
 /* Loads the optimiser's moments, and the average of the weights, from what the call above opened (NULL on ranks other than 0). */
 atr_status atr_train_resume_optim(atr_trainer *trainer, const atr_checkpoint_file *file);
-/* Saves last.h5 and, with `best`, best.h5. */
+/* Takes a copy for last.h5 and, with `best`, best.h5, which rank 0 writes behind the training; or writes them (--no-async-save). The
+ * status is that of the checkpoint before. */
 atr_status atr_train_save(atr_trainer *trainer, bool best);
+/* Waits until what was saved is written. */
+atr_status atr_train_save_wait(atr_trainer *trainer);
+/* Not collective: how the writing fares, on rank 0; ATR_OK on the others. */
+atr_status atr_train_save_check(atr_trainer *trainer);
+
+/* train_guard.c: what ends a run before its time. */
+
+/* Begins to watch the ranks (dist/monitor.h). Collective, agreed. */
+atr_status atr_train_guard(atr_comm *comm, const atr_train_options *options);
+/* What --max-time says: the moment of atr_seconds() at which the program, begun at `started`, must have ended. ATR_ERR_USAGE. */
+atr_status atr_train_deadline(const char *text, double started, double *deadline);
+/* Whether this rank was asked to stop, or the time is nearly over (which rank 0 knows). Not collective. */
+bool atr_train_stop_wanted(const atr_trainer *trainer);
+bool atr_train_time_is_up(const atr_trainer *trainer);
+/* "SIGTERM", "--max-time": why rank 0 stops. */
+const char *atr_train_stop_reason(const atr_trainer *trainer);
+/* Collective. ATR_ERR_STOPPED on all ranks where one was asked to stop while the run was set up. */
+atr_status atr_train_stop_early(atr_trainer *trainer);
+/* Rank 0, before the log is cut: says so where the start before this one was killed. */
+void atr_train_say_killed(const atr_trainer *trainer);
 
 /* train_watch.c: event files and pictures of curves beside the log. Rank 0 only. Nothing in it stops a run: what fails is said once. */
 

@@ -20,15 +20,17 @@ typedef enum atr_compat { ATR_COMPAT_NONE, ATR_COMPAT_REFERENCE } atr_compat;
 
 /* As parsed: the target of the table. */
 typedef struct atr_train_options {
-    const char *out, *recipe, *stage, *weights, *backbone, *size;
-    bool resume, force, new_head, backbone_only, freeze_norm, sync_norm, nesterov, fit_lr, log_samples;
+    const char *out, *recipe, *stage, *weights, *backbone, *size, *max_time;
+    bool resume, force, async_save, new_head, backbone_only, freeze_norm, sync_norm, nesterov, fit_lr,
+        log_samples;
     bool curves, tensorboard, tensorboard_histograms;
     int64_t tensorboard_images;
     int64_t output_stride, batch, epochs, max_steps, stop_after, seed;
     bool jpeg_scale;
-    int64_t eval_period, save_period, log_interval, loader_threads;
+    int64_t eval_period, save_period, save_steps, log_interval, loader_threads;
     int64_t freeze_epochs, freeze_batch, accumulate, norm_ranks;
-    double lr, min_lr, momentum, weight_decay, init_gain, power, warmup, clip, ema, target_miou;
+    double lr, min_lr, momentum, weight_decay, init_gain, power, warmup, clip, ema, target_miou,
+        stall_timeout;
     int optimizer, schedule, init, compat, eval_fit, frozen_norm;
     atr_list dropout;
     atr_list augment[ATR_AUGMENT_KINDS];

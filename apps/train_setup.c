@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/recipe.h"
 #include "core/timer.h"
+#include "dist/monitor.h"
 
 /* Copies of the data set's files near the ranks, and the data set of them. Collective. */
 static atr_status open_staged(atr_trainer *trainer)
@@ -49,8 +50,9 @@ static atr_status open_inputs(atr_trainer *trainer)
     ATR_TRY(atr_train_phases_check(trainer));
     ATR_TRY(atr_loss_weigh(&trainer->options->loss, trainer->dataset, &trainer->config.loss));
     ATR_TRY(atr_options_yaml(trainer->parsed, &trainer->config_text));
+    ATR_TRY(atr_train_deadline(trainer->options->max_time, trainer->started, &trainer->deadline));
     if (trainer->root)
-        ATR_TRY(atr_train_folder_prepare(trainer->options));
+        ATR_TRY(atr_train_folder_prepare(trainer->options, &trainer->lock));
 
 done:
     return status;
@@ -69,6 +71,8 @@ static atr_status create_optim(atr_trainer *trainer)
         ATR_TRY(atr_ema_create(trainer->options->ema, session->params, session->backend, &trainer->ema));
     if (trainer->options->accumulate > 1)
         ATR_TRY(ATR_NEW(atr_params_flat_count(session->params), &trainer->sums));
+    if (trainer->root)
+        ATR_TRY(atr_run_writer_create(trainer->options->out, &trainer->writer));
     trainer->parallel = (atr_parallel){
         .comm = trainer->comm,
         .backend = session->backend,
@@ -133,12 +137,15 @@ static atr_status create(atr_trainer *trainer, atr_checkpoint_file **file)
                            atr_train_config_from(trainer->parsed, trainer->options, &trainer->config)));
     if (trainer->options->stage != NULL) {
         /* A folder that cannot be used is said before much is copied. */
-        ATR_TRY(atr_comm_agree(trainer->comm,
-                               trainer->root ? atr_train_folder_prepare(trainer->options) : ATR_OK));
+        ATR_TRY(atr_comm_agree(trainer->comm, trainer->root
+                                                  ? atr_train_folder_prepare(trainer->options, &trainer->lock)
+                                                  : ATR_OK));
         ATR_TRY(open_staged(trainer));
     }
     ATR_TRY(atr_comm_agree(trainer->comm, open_inputs(trainer)));
+    ATR_TRY(atr_train_stop_early(trainer));
     ATR_TRY(atr_session_open(&trainer->options->session, trainer->comm, &trainer->session));
+    (void)atr_comm_enter(trainer->comm, ATR_DOING_START, trainer->cursor.global_step);
     if (trainer->options->resume)
         ATR_TRY(atr_train_resume_model(trainer, file, &trainer->resumed));
     if (!trainer->resumed)
@@ -148,7 +155,10 @@ static atr_status create(atr_trainer *trainer, atr_checkpoint_file **file)
     ATR_TRY(atr_norm_ranks_open(trainer->comm, trainer->config.norm_ranks, &trainer->norm_ranks));
     if (trainer->resumed)
         ATR_TRY(atr_train_resume_optim(trainer, *file));
+    (void)atr_comm_enter(trainer->comm, ATR_DOING_START, trainer->cursor.global_step);
+    ATR_TRY(atr_train_stop_early(trainer));
     ATR_TRY(atr_train_phase_begin(trainer));
+    (void)atr_comm_enter(trainer->comm, ATR_DOING_START, trainer->cursor.global_step);
     ATR_TRY(atr_comm_agree(trainer->comm, trainer->root ? atr_train_folder_open_log(trainer) : ATR_OK));
     atr_train_show_start(trainer);
     if (trainer->root)
@@ -160,7 +170,8 @@ done:
 }
 
 atr_status atr_trainer_create(const atr_options *parsed, const atr_train_options *options,
-                              const char *const *data, int64_t data_count, atr_comm *comm, atr_trainer **out)
+                              const char *const *data, int64_t data_count, atr_comm *comm, double started,
+                              atr_trainer **out)
 {
     atr_trainer *trainer = NULL;
     atr_checkpoint_file *file = NULL;
@@ -173,6 +184,7 @@ atr_status atr_trainer_create(const atr_options *parsed, const atr_train_options
     trainer->data = data;
     trainer->data_count = data_count;
     trainer->comm = comm;
+    trainer->started = started;
     trainer->root = atr_comm_rank(comm) == 0;
     trainer->columns = trainer->root ? atr_cli_columns(stderr) : 0;
     trainer->cursor.best_score = NAN;
@@ -191,6 +203,7 @@ void atr_trainer_destroy(atr_trainer *trainer)
 {
     if (trainer == NULL)
         return;
+    atr_run_writer_destroy(trainer->writer); /* first: what it writes is what the run was for */
     atr_train_watch_close(trainer->watch);
     atr_runlog_close(trainer->log);
     atr_loader_destroy(trainer->loader);
@@ -206,5 +219,6 @@ void atr_trainer_destroy(atr_trainer *trainer)
     atr_session_close(&trainer->session);
     atr_dataset_close(trainer->dataset);
     atr_free(trainer->config_text);
+    atr_run_lock_release(trainer->lock);
     atr_free(trainer);
 }

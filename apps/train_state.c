@@ -4,6 +4,7 @@
 
 #include "apps/train_impl.h"
 #include "core/rng.h"
+#include "dist/monitor.h"
 
 /* The moments as io knows them: names and flat blocks, borrowed from the optimiser. */
 static atr_optim_state moments_of(const atr_trainer *trainer)
@@ -21,7 +22,7 @@ static atr_optim_state moments_of(const atr_trainer *trainer)
     return state;
 }
 
-static atr_status write_checkpoint(const atr_trainer *trainer, bool best)
+static atr_status start_checkpoint(const atr_trainer *trainer, bool best)
 {
     const atr_train_cursor *const cursor = &trainer->cursor;
     const atr_optim_state optim = moments_of(trainer);
@@ -50,19 +51,52 @@ static atr_status write_checkpoint(const atr_trainer *trainer, bool best)
         state.average_steps = atr_ema_steps(trainer->ema);
     snprintf(state.schedule, sizeof state.schedule, "%s",
              atr_schedule_kind_name(trainer->config.phases[0].schedule.kind));
-    return atr_run_save(trainer->options->out, &checkpoint, best);
+    return atr_run_writer_start(trainer->writer, &checkpoint, best, trainer->options->async_save);
+}
+
+/* Rank 0: what is known of the checkpoints up to now. */
+static void note_saved(atr_trainer *trainer)
+{
+    const int64_t step = atr_run_writer_step(trainer->writer);
+
+    if (step < 0)
+        return; /* this process has written none yet */
+    trainer->saved_step = step;
+    trainer->save_seconds = atr_run_writer_seconds(trainer->writer);
 }
 
 atr_status atr_train_save(atr_trainer *trainer, bool best)
 {
     atr_status status = ATR_OK;
 
-    if (trainer->root)
-        status = write_checkpoint(trainer, best);
-    status = atr_comm_agree(trainer->comm, status);
-    if (status == ATR_OK)
-        trainer->saved_step = trainer->cursor.global_step;
-    return status;
+    status = atr_comm_enter(trainer->comm, ATR_DOING_CHECKPOINT, trainer->cursor.global_step);
+    if (trainer->root && status == ATR_OK) {
+        status = start_checkpoint(trainer, best);
+        note_saved(trainer);
+    }
+    (void)atr_comm_enter(trainer->comm, ATR_DOING_AGREEMENT, trainer->cursor.global_step);
+    return atr_comm_agree(trainer->comm, status);
+}
+
+atr_status atr_train_save_wait(atr_trainer *trainer)
+{
+    atr_status status = ATR_OK;
+
+    (void)atr_comm_enter(trainer->comm, ATR_DOING_CHECKPOINT, trainer->cursor.global_step);
+    if (trainer->root) {
+        status = atr_run_writer_wait(trainer->writer);
+        note_saved(trainer);
+    }
+    (void)atr_comm_enter(trainer->comm, ATR_DOING_AGREEMENT, trainer->cursor.global_step);
+    return atr_comm_agree(trainer->comm, status);
+}
+
+atr_status atr_train_save_check(atr_trainer *trainer)
+{
+    if (!trainer->root)
+        return ATR_OK;
+    note_saved(trainer);
+    return atr_run_writer_check(trainer->writer);
 }
 
 /* What cannot change between two parts of one run. */

@@ -35,18 +35,26 @@ job)
 *) atrous_stage=(--stage "$ATROUS_STAGE") ;;
 esac
 
+# mpirun takes 8 minutes to believe that a node is gone without a word (power, cable): a minute will do.
+export OMPI_MCA_oob_tcp_keepalive_time="${OMPI_MCA_oob_tcp_keepalive_time:-30}"
+export OMPI_MCA_oob_tcp_keepalive_intvl="${OMPI_MCA_oob_tcp_keepalive_intvl:-10}"
+export OMPI_MCA_oob_tcp_keepalive_probes="${OMPI_MCA_oob_tcp_keepalive_probes:-3}"
+
 # Set to the name of the last signal that atrous_run handed on.
 atrous_signal=
 
 # atrous_run COMMAND...: runs it, and turns SIGUSR1 (the batch system's "your time is nearly over") and SIGTERM into the SIGUSR1 that
-# mpirun hands to every rank: they save one checkpoint and end with code 75. Gives the command's code.
+# mpirun hands to every rank: they save one checkpoint and end with code 75. Gives the command's code. A signal that comes before mpirun or
+# the ranks can take it ends them; nothing is lost then either, and the code is 75, too.
 atrous_run()
 {
-    local child code
+    local child='' code
+    trap 'atrous_signal=USR1; [ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1
+    trap 'atrous_signal=TERM; [ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' TERM
     "$@" &
     child=$!
-    trap 'atrous_signal=USR1; kill -USR1 "$child" 2>/dev/null' USR1
-    trap 'atrous_signal=TERM; kill -USR1 "$child" 2>/dev/null' TERM
+    # One that came before the child was there.
+    [ -z "$atrous_signal" ] || kill -USR1 "$child" 2>/dev/null
     while :; do
         wait "$child"
         code=$?
@@ -58,5 +66,6 @@ atrous_run()
         code=$?
     fi
     trap - USR1 TERM
+    [ -z "$atrous_signal" ] || [ "$code" -ne $((128 + $(kill -l USR1))) ] || code=75
     return "$code"
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dist/monitor_impl.h"
+
 atr_status atr_comm_alone(atr_comm **out)
 {
     atr_status status = ATR_OK;
@@ -55,8 +57,8 @@ atr_status atr_comm_split(atr_comm *comm, int colour, atr_comm **out)
     part->whole = whole_of(comm);
     memcpy(part->host, comm->host, sizeof part->host);
     if (comm->transport != NULL) {
-        atr_comm_enter(comm);
-        ATR_TRY(atr_comm_leave(comm, comm->transport->split(comm->state, colour, part)));
+        atr_comm_take_turn(comm);
+        ATR_TRY(atr_comm_give_turn(comm, comm->transport->split(comm->state, colour, part)));
         part->transport = comm->transport;
     }
     *out = part;
@@ -71,18 +73,19 @@ void atr_comm_close(atr_comm *comm)
 {
     if (comm == NULL)
         return;
+    atr_monitor_destroy(comm->monitor);
     if (comm->transport != NULL)
         comm->transport->close(comm->state);
     pthread_mutex_destroy(&comm->turn);
     atr_free(comm);
 }
 
-void atr_comm_enter(atr_comm *comm)
+void atr_comm_take_turn(atr_comm *comm)
 {
     pthread_mutex_lock(&whole_of(comm)->turn);
 }
 
-atr_status atr_comm_leave(atr_comm *comm, atr_status status)
+atr_status atr_comm_give_turn(atr_comm *comm, atr_status status)
 {
     if (status != ATR_OK)
         comm->broken = whole_of(comm)->broken = true;
@@ -119,8 +122,8 @@ atr_status atr_comm_broadcast(atr_comm *comm, void *bytes, size_t count, int roo
 {
     if (comm->transport == NULL)
         return ATR_OK;
-    atr_comm_enter(comm);
-    return atr_comm_leave(comm, comm->transport->broadcast(comm->state, bytes, count, root));
+    atr_comm_take_turn(comm);
+    return atr_comm_give_turn(comm, comm->transport->broadcast(comm->state, bytes, count, root));
 }
 
 /* Counters lie in a block of their own; each entry is one number. */
@@ -157,8 +160,8 @@ static atr_status all_reduce(atr_comm *comm, atr_dtype type, atr_reduce op, void
 {
     if (comm->transport == NULL)
         return ATR_OK;
-    atr_comm_enter(comm);
-    return atr_comm_leave(comm, comm->transport->all_reduce(comm->state, type, op, values, count));
+    atr_comm_take_turn(comm);
+    return atr_comm_give_turn(comm, comm->transport->all_reduce(comm->state, type, op, values, count));
 }
 
 atr_status atr_comm_sum_f32(atr_comm *comm, float *values, int64_t count)
@@ -182,8 +185,8 @@ static atr_status gather(atr_comm *comm, bool node_only, const void *mine, size_
         memcpy(all, mine, count);
         return ATR_OK;
     }
-    atr_comm_enter(comm);
-    return atr_comm_leave(comm, comm->transport->gather(comm->state, node_only, mine, count, all));
+    atr_comm_take_turn(comm);
+    return atr_comm_give_turn(comm, comm->transport->gather(comm->state, node_only, mine, count, all));
 }
 
 atr_status atr_comm_gather(atr_comm *comm, const void *mine, size_t count, void *all)
@@ -200,8 +203,8 @@ atr_status atr_comm_barrier(atr_comm *comm)
 {
     if (comm->transport == NULL)
         return ATR_OK;
-    atr_comm_enter(comm);
-    return atr_comm_leave(comm, comm->transport->barrier(comm->state));
+    atr_comm_take_turn(comm);
+    return atr_comm_give_turn(comm, comm->transport->barrier(comm->state));
 }
 
 atr_status atr_comm_exchange(atr_comm *comm, int peer, const void *send, void *recv, size_t count)
@@ -210,8 +213,8 @@ atr_status atr_comm_exchange(atr_comm *comm, int peer, const void *send, void *r
         memcpy(recv, send, count);
         return ATR_OK;
     }
-    atr_comm_enter(comm);
-    return atr_comm_leave(comm, comm->transport->exchange(comm->state, peer, send, recv, count));
+    atr_comm_take_turn(comm);
+    return atr_comm_give_turn(comm, comm->transport->exchange(comm->state, peer, send, recv, count));
 }
 
 /* What a failing rank tells the others. */
@@ -233,6 +236,7 @@ static atr_status share_failure(atr_comm *comm, atr_status status, int from, boo
     if (status != ATR_OK)
         return status;
     comm->agreed = (atr_status)words.status;
+    atr_monitor_agreed(comm->monitor);
     const size_t length = strlen(words.message);
     const bool sentence = length > 0 && strchr(".!?", words.message[length - 1]) != NULL;
     if (everywhere)
@@ -252,10 +256,17 @@ atr_status atr_comm_agree(atr_comm *comm, atr_status status)
         return status;
     if (comm->agreed != ATR_OK)
         return atr_fail(comm->agreed, "%s", comm->message);
+    atr_comm_announce(comm, status);
     const atr_status sent = all_reduce(comm, ATR_I64, ATR_REDUCE_MIN, lowest, 2);
     if (sent != ATR_OK)
         return sent;
     return lowest[0] == comm->size ? ATR_OK : share_failure(comm, status, (int)lowest[0], lowest[1] == 1);
+}
+
+void atr_comm_announce(atr_comm *comm, atr_status status)
+{
+    if (status != ATR_OK)
+        atr_monitor_failed(comm->monitor);
 }
 
 bool atr_comm_agreed_to_stop(const atr_comm *comm)
@@ -265,8 +276,10 @@ bool atr_comm_agreed_to_stop(const atr_comm *comm)
 
 void atr_comm_abort(atr_comm *comm, int code)
 {
-    if (comm != NULL && comm->transport != NULL)
-        comm->transport->abort(comm->state, code);
+    if (comm == NULL || comm->transport == NULL)
+        return;
+    atr_monitor_aborting(comm->monitor);
+    comm->transport->abort(comm->state, code);
 }
 
 atr_status atr_comm_average_buffers(atr_comm *comm, atr_params *params, int64_t weight, int64_t total)

@@ -79,6 +79,11 @@ atr_status atr_comm_exchange(atr_comm *comm, int peer, const void *send, void *r
  * A job that has agreed to stop stays stopped: further calls give the same at once, without communication. */
 atr_status atr_comm_agree(atr_comm *comm, atr_status status);
 
+/* Not collective. Tells rank 0 beside MPI (dist/monitor.h) that this rank has failed with `status` and its message, before the agreement
+ * in which the others will hear of it. Should they not come there within some seconds, the job ends with this message.
+ * Nothing for ATR_OK, or where nobody watches. */
+void atr_comm_announce(atr_comm *comm, atr_status status);
+
 /* Whether all ranks know of a failure: then one of them says it for all. */
 bool atr_comm_agreed_to_stop(const atr_comm *comm);
 

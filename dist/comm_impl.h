@@ -60,6 +60,9 @@ typedef struct atr_transport {
 
 enum { ATR_HOST_BYTES = 64, ATR_MESSAGE_BYTES = 4096 };
 
+/* monitor_impl.h */
+typedef struct atr_monitor atr_monitor;
+
 struct atr_comm {
     int rank, size, node_rank, node_size;
     char host[ATR_HOST_BYTES];
@@ -69,13 +72,14 @@ struct atr_comm {
     bool threads;         /* calls may come from any thread, one at a time (MPI_THREAD_SERIALIZED) */
     pthread_mutex_t turn; /* held in each call */
     bool broken;          /* a call failed: nothing may be ended that the others must end too */
+    atr_monitor *monitor; /* NULL: nobody watches */
     atr_status agreed;    /* not ATR_OK once the job has agreed to stop */
     char message[ATR_MESSAGE_BYTES];
 };
 
 /* Around each call of the transport: the reducer's thread may be at work. */
-void atr_comm_enter(atr_comm *comm);
-atr_status atr_comm_leave(atr_comm *comm, atr_status status); /* that of the call; given back */
+void atr_comm_take_turn(atr_comm *comm);
+atr_status atr_comm_give_turn(atr_comm *comm, atr_status status); /* that of the call; given back */
 
 /* Fills ranks, transport and state when this process belongs to an MPI job; leaves them alone (one rank) otherwise. */
 atr_status atr_comm_connect_mpi(atr_comm *comm);

@@ -240,7 +240,7 @@ atr_status atr_reducer_advance(atr_reducer *reducer, int64_t full, bool *moved)
     atr_status status = ATR_OK;
 
     *moved = false;
-    atr_comm_enter(reducer->comm);
+    atr_comm_take_turn(reducer->comm);
     for (int64_t i = reducer->first; i < full; i++) {
         if (reducer->buckets[i].stage != ATR_BUCKET_DONE)
             ATR_TRY(advance_bucket(reducer, i, moved));
@@ -249,7 +249,7 @@ atr_status atr_reducer_advance(atr_reducer *reducer, int64_t full, bool *moved)
     }
 
 done:
-    return atr_comm_leave(reducer->comm, status);
+    return atr_comm_give_turn(reducer->comm, status);
 }
 
 /* Buckets whose last element is final by now. A parameter's end stands for that of its last line, which nothing else is in. */

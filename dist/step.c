@@ -7,6 +7,7 @@
 #include "core/deal.h"
 #include "core/text.h"
 #include "core/timer.h"
+#include "dist/monitor.h"
 #include "dnn/metrics.h"
 
 const char *atr_phase_name(atr_phase phase)
@@ -44,6 +45,7 @@ static atr_status take_census(const atr_parallel *parallel, const atr_parallel_b
     atr_status status = ATR_OK;
 
     *all = (census){.failed = ready != ATR_OK, .stop = stop};
+    atr_comm_announce(parallel->comm, ready);
     if (ready == ATR_OK) {
         all->pictures = batch->count;
         count_labels(batch, parallel->classes, all);
@@ -57,10 +59,12 @@ done:
 }
 
 /* Network and the loss's sums of this rank's part. */
-static atr_status run_forward(const atr_parallel *parallel, atr_plan *plan, const atr_parallel_batch *batch)
+static atr_status run_forward(const atr_parallel *parallel, atr_plan *plan, const atr_parallel_batch *batch,
+                              int64_t number)
 {
     atr_status status = ATR_OK;
 
+    ATR_TRY(atr_comm_enter(parallel->comm, ATR_DOING_FORWARD, number));
     atr_plan_set_sample_keys(plan, batch->keys);
     ATR_TRY(atr_plan_forward(plan, batch->images));
     if (atr_loss_needs_sums(parallel->loss))
@@ -71,11 +75,13 @@ done:
 }
 
 /* Adds up the ranks' sums, where the loss needs them. A rank that failed takes part with what it has: nobody waits for it. */
-static atr_status sum_loss(const atr_parallel *parallel)
+static atr_status sum_loss(const atr_parallel *parallel, int64_t number)
 {
     const atr_loss_sums *const sums = atr_loss_sums_of(parallel->loss);
     atr_status status = ATR_OK;
 
+    if (sums->real_count > 0 || sums->integer_count > 0)
+        (void)atr_comm_enter(parallel->comm, ATR_DOING_AGREEMENT, number);
     if (sums->real_count > 0)
         ATR_TRY(atr_comm_sum_f64(parallel->comm, sums->reals, sums->real_count));
     if (sums->integer_count > 0)
@@ -87,10 +93,11 @@ done:
 
 /* Loss of this rank's part, `value` its share of the whole step's, and its gradients. */
 static atr_status run_backward(const atr_parallel *parallel, atr_plan *plan, const atr_parallel_batch *batch,
-                               atr_grad_ready_fn ready, void *user, double *value)
+                               int64_t number, atr_grad_ready_fn ready, void *user, double *value)
 {
     atr_status status = ATR_OK;
 
+    ATR_TRY(atr_comm_enter(parallel->comm, ATR_DOING_BACKWARD, number));
     ATR_TRY(atr_plan_loss(plan, batch->labels, parallel->loss, value));
     ATR_TRY(atr_plan_backward(plan, ready, user));
 
@@ -210,24 +217,26 @@ typedef struct part {
 } part;
 
 /* Computes, if there is something and all went well so far; then takes part in what the others still wait for. */
-static atr_status forward_part(const atr_parallel *parallel, part *p, bool alone, atr_status *local)
+static atr_status forward_part(const atr_parallel *parallel, part *p, int64_t number, bool alone,
+                               atr_status *local)
 {
     p->absent = p->absent || *local != ATR_OK;
     if (!p->absent)
-        *local = run_forward(parallel, p->pass.plan, &p->batch);
+        *local = run_forward(parallel, p->pass.plan, &p->batch, number);
     p->absent = p->absent || *local != ATR_OK;
     return p->absent && !alone ? atr_plan_forward_absent(p->pass.plan) : ATR_OK;
 }
 
-static atr_status backward_part(const atr_parallel *parallel, part *p, bool alone, atr_status *local)
+static atr_status backward_part(const atr_parallel *parallel, part *p, int64_t number, bool alone,
+                                atr_status *local)
 {
     summing sum = {.parallel = parallel, .add = !p->first, .reduce = !alone};
     const bool empty = p->absent && *local == ATR_OK;
     atr_status status = ATR_OK;
 
     if (!p->absent)
-        *local =
-            run_backward(parallel, p->pass.plan, &p->batch, p->last ? add_earlier : NULL, &sum, &p->share);
+        *local = run_backward(parallel, p->pass.plan, &p->batch, number, p->last ? add_earlier : NULL, &sum,
+                              &p->share);
     p->absent = p->absent || *local != ATR_OK;
     if (p->absent && !alone)
         ATR_TRY(atr_plan_backward_absent(p->pass.plan));
@@ -243,8 +252,8 @@ done:
 /* Loss and gradients of this rank's samples, part by part. `local` is how this rank fares; once it has failed it computes nothing
  * more, but takes part in the sums that the loss and batch norms need, for the others wait for it there. `alone`: no other rank
  * takes part, and no gradient goes to the reducer. The status is that of the sums. */
-static atr_status run_parts(const atr_parallel *parallel, const atr_parallel_batch *batch, bool alone,
-                            atr_status *local, double *loss, lap *clock)
+static atr_status run_parts(const atr_parallel *parallel, const atr_parallel_batch *batch, int64_t number,
+                            bool alone, atr_status *local, double *loss, lap *clock)
 {
     const int64_t parts = part_count(parallel, batch);
     atr_status status = ATR_OK;
@@ -256,13 +265,15 @@ static atr_status run_parts(const atr_parallel *parallel, const atr_parallel_bat
         ATR_TRY(find_pass(parallel, batch, i, &p.pass));
         p.batch = part_of(batch, &p.pass);
         p.absent = p.pass.count == 0;
-        ATR_TRY(forward_part(parallel, &p, alone, local));
+        ATR_TRY(forward_part(parallel, &p, number, alone, local));
+        atr_comm_announce(parallel->comm, *local);
         if (!alone)
-            ATR_TRY(sum_loss(parallel));
+            ATR_TRY(sum_loss(parallel, number));
         atr_loss_settle(parallel->loss);
         end_phase(clock, ATR_PHASE_FORWARD);
-        ATR_TRY(backward_part(parallel, &p, alone, local));
+        ATR_TRY(backward_part(parallel, &p, number, alone, local));
         *loss += p.share;
+        atr_comm_announce(parallel->comm, *local);
         end_phase(clock, ATR_PHASE_BACKWARD);
     }
 
@@ -317,39 +328,101 @@ static const char *number_text(double value, char text[ATR_REAL_TEXT_BYTES])
     return isnan(value) ? "NaN" : "infinite";
 }
 
+/* Where a rank's fault begins: a place in the order of the computation, and its name. */
+typedef struct culprit {
+    int64_t place; /* of the forward pass, then gradients_place; INT64_MAX: nowhere */
+    char tensor[ATR_NAME_BYTES + 32];
+} culprit;
+
+static const int64_t gradients_place = INT64_MAX - 1;
+
+/* Passes of one size share a plan, which remembers the first fault of all of them. */
+static void trace_passes(const atr_parallel *parallel, const atr_parallel_batch *batch, bool on)
+{
+    atr_pass pass;
+
+    for (int64_t i = 0; i < part_count(parallel, batch); i++)
+        if (find_pass(parallel, batch, i, &pass) == ATR_OK)
+            atr_plan_trace(pass.plan, on);
+}
+
+static culprit find_culprit(const atr_parallel *parallel, const atr_parallel_batch *batch, double loss)
+{
+    culprit found = {INT64_MAX, "(none)"};
+    const char *name = NULL;
+    atr_pass pass;
+
+    for (int64_t i = 0; i < part_count(parallel, batch); i++) {
+        if (find_pass(parallel, batch, i, &pass) != ATR_OK)
+            continue;
+        const int64_t step = atr_plan_first_bad(pass.plan, &name);
+        if (step < 0 || step >= found.place)
+            continue;
+        found.place = step;
+        snprintf(found.tensor, sizeof found.tensor, "%s%s", step > 0 ? "output of " : "", name);
+    }
+    if (found.place < INT64_MAX)
+        return found;
+    name = first_bad_gradient(parallel);
+    if (!isfinite(loss) || name != NULL)
+        found.place = gradients_place;
+    if (name != NULL)
+        snprintf(found.tensor, sizeof found.tensor, "gradient of %s", name);
+    return found;
+}
+
+/* Whether no rank's fault begins earlier: statistics of a batch norm over ranks spread one to all of them. */
+static atr_status is_earliest(atr_comm *comm, int64_t place, bool *earliest)
+{
+    int64_t *places = NULL;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(ATR_NEW(atr_comm_size(comm), &places));
+    ATR_TRY(atr_comm_gather(comm, &place, sizeof place, places));
+    *earliest = place < INT64_MAX;
+    for (int r = 0; r < atr_comm_size(comm); r++)
+        *earliest &= places[r] >= place;
+
+done:
+    atr_free(places);
+    return status;
+}
+
 /* The sum over ranks has spread the fault everywhere. So each rank runs its part once more, its loss settled by its own sums
- * alone, and looks whether the fault is its own; all of them agree on the message of the lowest rank that finds one. */
+ * alone, and looks where the fault is its own; all of them agree on the message of the rank in which it begins first, the lowest one of
+ * several. */
 static atr_status explain_numeric(const atr_parallel *parallel, const atr_parallel_batch *batch,
                                   const census *all, int64_t number)
 {
-    const char *tensor = NULL;
     char samples[512], value[ATR_REAL_TEXT_BYTES];
     double loss = 0, seconds[ATR_PHASES] = {0};
     lap clock = {0, seconds};
+    bool earliest = false;
     atr_status status = ATR_OK, local = ATR_OK;
 
     atr_loss_begin(parallel->loss, all->pixels, all->ignored, part_count(parallel, batch));
+    trace_passes(parallel, batch, true);
     norm_alone(parallel, true);
-    status = run_parts(parallel, batch, true, &local, &loss, &clock);
+    status = run_parts(parallel, batch, number, true, &local, &loss, &clock);
     norm_alone(parallel, false);
-    ATR_TRY(status);
-    ATR_TRY(local);
+    ATR_TRY(atr_comm_agree(parallel->comm, status != ATR_OK ? status : local));
     loss += atr_loss_known(parallel->loss);
-    tensor = first_bad_gradient(parallel);
+    const culprit found = find_culprit(parallel, batch, loss);
+    ATR_TRY(is_earliest(parallel->comm, found.place, &earliest));
     list_samples(batch, samples, sizeof samples);
-    if (!isfinite(loss) || tensor != NULL)
-        status = atr_fail(
-            ATR_ERR_NUMERIC,
-            "T01: step %lld rank %d: loss is %s. First non-finite tensor: gradient of %s. Samples %s.",
-            (long long)number, atr_comm_rank(parallel->comm), number_text(loss, value),
-            tensor != NULL ? tensor : "(none)", samples);
-
-done:
+    if (earliest)
+        status = atr_fail(ATR_ERR_NUMERIC,
+                          "T01: step %lld rank %d: loss is %s. First non-finite tensor: %s. Samples %s.",
+                          (long long)number, atr_comm_rank(parallel->comm), number_text(loss, value),
+                          found.tensor, samples);
     status = atr_comm_agree(parallel->comm, status);
     if (status == ATR_OK)
         status =
             atr_fail(ATR_ERR_NUMERIC, "T01: step %lld: the sum of the ranks' gradients is too large for f32",
                      (long long)number);
+
+done:
+    trace_passes(parallel, batch, false);
     return status;
 }
 
@@ -387,6 +460,7 @@ atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_ba
     atr_status status = ATR_OK, local = ATR_OK;
 
     *out = (atr_parallel_result){0};
+    (void)atr_comm_enter(parallel->comm, ATR_DOING_AGREEMENT, number);
     ATR_TRY(take_census(parallel, batch, ready, stop, &all));
     atr_loss_begin(parallel->loss, all.pixels, all.ignored, part_count(parallel, batch));
     for (int64_t k = 0; k < parallel->classes; k++)
@@ -395,14 +469,16 @@ atr_status atr_parallel_step(const atr_parallel *parallel, const atr_parallel_ba
     end_phase(&clock, ATR_PHASE_COUNT);
 
     atr_reducer_begin(parallel->reducer);
-    ATR_TRY(run_parts(parallel, batch, false, &local, &out->loss, &clock));
+    ATR_TRY(run_parts(parallel, batch, number, false, &local, &out->loss, &clock));
 
+    (void)atr_comm_enter(parallel->comm, ATR_DOING_ALL_REDUCE, number);
     ATR_TRY(reduce(parallel, local, &out->loss));
     out->f_score = atr_loss_f_score(parallel->loss);
     if (!parallel->freeze_norm && (parallel->norm_ranks == NULL || !parallel->norm_ranks->all))
         ATR_TRY(atr_comm_average_buffers(parallel->comm, parallel->params, batch->count, all.pictures));
     end_phase(&clock, ATR_PHASE_REDUCE);
 
+    (void)atr_comm_enter(parallel->comm, ATR_DOING_UPDATE, number);
     ATR_TRY(atr_optim_gradient_norm(parallel->optim, &out->gradient_norm));
     if (!isfinite(out->loss) || !isfinite(out->gradient_norm))
         ATR_TRY(explain_numeric(parallel, batch, &all, number));

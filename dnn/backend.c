@@ -1,5 +1,6 @@
 #include "dnn/backend.h"
 
+#include <math.h>
 #include <omp.h>
 #include <string.h>
 
@@ -121,6 +122,29 @@ atr_status atr_backend_segment(atr_backend *backend, const atr_segment_args *wan
 done:
     atr_free(scratch);
     return status;
+}
+
+bool atr_backend_finite(atr_backend *backend, const float *values, int64_t count)
+{
+    double sum = 0;
+
+    return backend->table->sum_squares(backend, values, count, &sum) == ATR_OK && isfinite(sum);
+}
+
+/* A slice is looked at pixel by pixel: what lies between belongs to others. */
+bool atr_backend_finite_pixels(atr_backend *backend, const atr_tensor *tensor)
+{
+    const int64_t channels = tensor->dims[3], pixels = tensor->dims[0] * tensor->dims[1] * tensor->dims[2];
+    const float *const values = tensor->data;
+
+    if (values == NULL || tensor->type != ATR_F32 || tensor->rank != 4)
+        return true;
+    if (tensor->strides[2] == channels)
+        return atr_backend_finite(backend, values, pixels * channels);
+    for (int64_t i = 0; i < pixels; i++)
+        if (!atr_backend_finite(backend, values + i * tensor->strides[2], channels))
+            return false;
+    return true;
 }
 
 const atr_allocator *atr_backend_allocator(const atr_backend *backend)

@@ -128,6 +128,11 @@ void atr_backend_enter(const atr_backend *backend);
  * device `ref` makes it. */
 atr_status atr_backend_segment(atr_backend *backend, const atr_segment_args *args);
 
+/* Whether all of values [count] are finite; of a picture-shaped tensor [N,H,W,C], which may be a slice of a wider one. For looking into
+ * a fault: not fast. */
+bool atr_backend_finite(atr_backend *backend, const float *values, int64_t count);
+bool atr_backend_finite_pixels(atr_backend *backend, const atr_tensor *tensor);
+
 /* The allocator for parameters and activations of this back end. */
 const atr_allocator *atr_backend_allocator(const atr_backend *backend);
 

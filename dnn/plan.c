@@ -284,6 +284,8 @@ static atr_status run(atr_plan *plan, plan_action action)
         status = step->kernel->backward(plan->backend, step);
     else
         status = step->kernel->forward(plan->backend, step);
+    if (status == ATR_OK && action.kind == PLAN_FORWARD)
+        plan_trace_step(plan, action.step);
     if (plan->profile)
         plan->links[action.step].seconds[action.kind != PLAN_FORWARD] += now() - start;
     return status;
@@ -331,6 +333,7 @@ atr_status atr_plan_forward(atr_plan *plan, const float *images)
     plan->have_loss = false;
     lend_images(plan, images);
     ATR_TRY(refresh(plan));
+    plan_trace_images(plan, images);
     for (plan->reached = 0; plan->reached < plan->forward_actions; plan->reached++)
         ATR_TRY(run(plan, plan->actions[plan->reached]));
 done:

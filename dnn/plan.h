@@ -80,6 +80,12 @@ atr_status atr_plan_enlarge(atr_plan *plan, int64_t n, float *out);
 /* Channels of the pictures that it runs on. */
 int64_t atr_plan_images_channels(const atr_plan *plan);
 
+/* To find out where a NaN comes from. While it is on, forward looks at the pictures and at each step's output; that slows it. The first of
+ * these that holds a number that is not finite: a rising number for comparisons between ranks, and its name (borrowed); -1 and NULL: none
+ * since it was switched on. */
+void atr_plan_trace(atr_plan *plan, bool on);
+int64_t atr_plan_first_bad(const atr_plan *plan, const char **name);
+
 /* What it took: bytes of the arena, number of steps. */
 size_t atr_plan_arena_bytes(const atr_plan *plan);
 int atr_plan_step_count(const atr_plan *plan);

@@ -87,6 +87,8 @@ struct atr_plan {
     bool profile, have_loss;
     bool borrowed; /* the arena belongs to options.memory */
     int reached;   /* training: actions of this pass that are done */
+    bool trace;
+    int64_t bad; /* while tracing: 0: the pictures, i + 1: the output of step i; -1: nothing yet */
 };
 
 atr_status plan_lower(atr_plan *plan);
@@ -100,6 +102,10 @@ atr_status plan_place(atr_plan *plan);
 atr_status plan_backward(atr_plan *plan);
 atr_status plan_prepare(atr_plan *plan);
 atr_status plan_memory(atr_plan *plan);
+
+/* Where the plan is traced: looks at the pictures; at what a step has just written. */
+void plan_trace_images(atr_plan *plan, const float *images);
+void plan_trace_step(atr_plan *plan, int step);
 
 /* Steps that were removed go; order is kept. */
 void plan_compact(atr_plan *plan);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/fault.h"
 #include "io/checkpoint_impl.h"
 #include "io/h5.h"
 #include "io/h5_guard.h"
@@ -209,6 +210,7 @@ atr_status atr_checkpoint_write_partial(const char *partial, const atr_checkpoin
     ATR_TRY(atr_h5_set_i64(file, "/", "version", CKPT_VERSION));
     ATR_TRY(write_info(file, ckpt->info));
     ATR_TRY(write_params(file, ckpt->params));
+    ATR_TRY(atr_fault("write", -1, ckpt->state != NULL ? ckpt->state->global_step : -1));
     if (ckpt->optim != NULL)
         ATR_TRY(write_optim(file, ckpt->params, ckpt->optim));
     if (ckpt->state != NULL)

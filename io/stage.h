@@ -61,8 +61,8 @@ atr_status atr_stage_prepare(atr_stage *stage);
 
 /* Part `part` of `parts` of the pieces: checks those that are noted, copies the others. `state`: what the leader found. Ends early
  * where `stop` (NULL: never) says so: ATR_ERR_STOPPED. Adds to `*copied` and `*kept` (bytes). */
-atr_status atr_stage_copy(atr_stage *stage, atr_stage_state state, int part, int parts, bool (*stop)(void),
-                          int64_t *copied, int64_t *kept);
+atr_status atr_stage_copy(atr_stage *stage, atr_stage_state state, int part, int parts,
+                          bool (*stop)(void *user), void *user, int64_t *copied, int64_t *kept);
 
 /* Leader, after all parts: syncs, gives the copy its name, marks it good. ATR_ERR_DATA where the source has changed meanwhile. */
 atr_status atr_stage_finish(atr_stage *stage);

@@ -107,8 +107,8 @@ done:
     return status;
 }
 
-atr_status atr_stage_copy(atr_stage *stage, atr_stage_state state, int part, int parts, bool (*stop)(void),
-                          int64_t *copied, int64_t *kept)
+atr_status atr_stage_copy(atr_stage *stage, atr_stage_state state, int part, int parts,
+                          bool (*stop)(void *user), void *user, int64_t *copied, int64_t *kept)
 {
     atr_status status = ATR_OK;
     copier c = {.source = -1, .copy = -1, .record = -1};
@@ -116,7 +116,7 @@ atr_status atr_stage_copy(atr_stage *stage, atr_stage_state state, int part, int
     ATR_TRY(open_copier(stage, state, &c));
     for (int64_t piece = part; piece < piece_count(stage); piece += parts) {
         uint64_t noted = 0;
-        if (stop != NULL && stop()) {
+        if (stop != NULL && stop(user)) {
             status = atr_fail(ATR_ERR_STOPPED, "stopped while %s was staged", stage->source);
             goto done;
         }

@@ -5,7 +5,7 @@ train="$ATROUS train data.h5 $small --epochs 2"
 
 # T01
 expect 1 "$ATROUS" train data.h5 $small --epochs 2 -o nan --lr 1e30 --no-fit-lr
-says err "T01: step 2 rank 0: loss is NaN" "Samples " "Try --lr" "--clip 1"
+says err "T01: step 2 rank 0: loss is NaN. First non-finite tensor: output of backbone." "Samples " "Try --lr" "--clip 1"
 
 # Asked to stop: the step is finished, all is saved. Training sees a signal that comes before it too.
 $train -o asked --epochs 1000 --eval-period 0 >out 2>err &

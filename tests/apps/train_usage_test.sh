@@ -29,7 +29,7 @@ expect 0 $train -o run
 expect 2 $train -o run
 says err "--resume" "--force"
 expect 1 $train -o run --force --weights none.h5
-expect 1 $train -o run --force --batch 17
+expect 1 $train -o run --force --batch 17 --compat reference
 says err "is too small"
 [ -f run/best.h5 ] && [ -f run/log.jsonl ] || fail "--force took the old run away before the new one could begin"
 echo old >run/report.html

@@ -50,6 +50,14 @@ for signal in USR1 TERM; do
     [ "$(cat code)" = "75 $signal" ] || fail "SIG$signal gives '$(cat code)' instead of '75 $signal'"
     [ "$(wc -l <asked)" -eq 1 ] || fail "the program was asked $(wc -l <asked) times"
 done
+# A program that cannot take the signal yet dies of it, which must not keep the job from going on.
+rm -f ready
+bash -c '. "$0/env.sh"; atrous_run sh -c "echo >ready; exec sleep 60"; code=$?; echo "$code $atrous_signal" >code' "$cluster" &
+pid=$!
+until [ -e ready ]; do sleep 0.05; done
+kill -USR1 $pid
+wait $pid
+[ "$(cat code)" = "75 USR1" ] || fail "SIGUSR1 before the program can take it gives '$(cat code)' instead of '75 USR1'"
 bash -c '. "$0/env.sh"; atrous_run sh -c "exit 3"' "$cluster"
 [ $? -eq 3 ] || fail "the program's own code is lost"
 [ "$(env ATROUS_CORES=5 bash -c '. "$0/env.sh"; echo "$OMP_NUM_THREADS $OMP_PLACES"' "$cluster")" = '5 cores' ] || fail "env.sh"

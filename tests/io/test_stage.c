@@ -138,7 +138,7 @@ static void stage_by(int parts, atr_stage_state wanted, int64_t *copied, int64_t
     for (int part = parts - 1; part >= 0; part--) {
         atr_stage *stage = open_stage(source);
         assert_true(atr_stage_key(stage) == atr_stage_key(leader));
-        must(atr_stage_copy(stage, wanted, part, parts, NULL, copied, kept));
+        must(atr_stage_copy(stage, wanted, part, parts, NULL, NULL, copied, kept));
         atr_stage_close(stage);
     }
     must(atr_stage_finish(leader));
@@ -195,8 +195,9 @@ static void a_good_copy_is_found_again(void **state)
 
 static int calls, last_call;
 
-static bool die_later(void)
+static bool die_later(void *user)
 {
+    (void)user;
     if (++calls > last_call)
         raise(SIGKILL);
     return false;
@@ -216,7 +217,7 @@ static void copy_and_be_killed(int pieces)
         last_call = pieces;
         if (atr_stage_open(source, target, &stage) == ATR_OK && atr_stage_lock(target, &lock) == ATR_OK &&
             lock >= 0 && atr_stage_find(stage) == ATR_STAGE_PARTIAL && atr_stage_prepare(stage) == ATR_OK)
-            (void)atr_stage_copy(stage, ATR_STAGE_PARTIAL, 0, 1, die_later, &copied, &kept);
+            (void)atr_stage_copy(stage, ATR_STAGE_PARTIAL, 0, 1, die_later, NULL, &copied, &kept);
         _exit(1);
     }
     assert_int_equal(waitpid(child, &result, 0), child);
@@ -263,8 +264,9 @@ static void a_piece_that_did_not_survive_is_copied_again(void **state)
     atr_free(copy);
 }
 
-static bool stop_second(void)
+static bool stop_second(void *user)
 {
+    (void)user;
     return ++calls > last_call;
 }
 
@@ -281,7 +283,7 @@ static void a_stop_keeps_what_is_there(void **state)
     calls = 0;
     last_call = 1;
     copied = 0;
-    assert_int_equal(atr_stage_copy(stage, ATR_STAGE_PARTIAL, 0, 1, stop_second, &copied, &kept),
+    assert_int_equal(atr_stage_copy(stage, ATR_STAGE_PARTIAL, 0, 1, stop_second, NULL, &copied, &kept),
                      ATR_ERR_STOPPED);
     assert_int_equal(copied, PIECE);
     atr_stage_unlock(lock);
@@ -358,7 +360,7 @@ static void a_source_that_changes_meanwhile_is_refused(void **state)
     must(atr_stage_lock(target, &lock));
     (void)atr_stage_find(stage);
     must(atr_stage_prepare(stage));
-    must(atr_stage_copy(stage, ATR_STAGE_PARTIAL, 0, 1, NULL, &copied, &kept));
+    must(atr_stage_copy(stage, ATR_STAGE_PARTIAL, 0, 1, NULL, NULL, &copied, &kept));
     usleep(20000);
     assert_int_equal(utimensat(AT_FDCWD, other, NULL, 0), 0);
     assert_int_equal(atr_stage_finish(stage), ATR_ERR_DATA);
@@ -423,7 +425,7 @@ static void jobs_without_locks_do_no_harm(void **state)
             if (status == ATR_OK && found != ATR_STAGE_GOOD) {
                 status = atr_stage_prepare(stage);
                 if (status == ATR_OK)
-                    status = atr_stage_copy(stage, found, 0, 1, NULL, &copied, &kept);
+                    status = atr_stage_copy(stage, found, 0, 1, NULL, NULL, &copied, &kept);
                 if (status == ATR_OK)
                     status = atr_stage_finish(stage);
             }
