@@ -85,7 +85,10 @@ typedef struct tiling {
 
 static tiling tiling_of(const atr_tensor *x)
 {
-    const int64_t pixels = x->dims[1] * x->dims[2], tile = atr_cpu_tile(x->dims[3]);
+    enum {
+        MOST = 64
+    }; /* pixels that are summed in f32: few, for what a norm rounds may tip the activation behind it */
+    const int64_t pixels = x->dims[1] * x->dims[2], tile = atr_cpu_min(MOST, atr_cpu_tile(x->dims[3]));
 
     return (tiling){pixels, tile, (pixels + tile - 1) / tile};
 }
