@@ -57,6 +57,9 @@ expect 0 "$ATROUS" report run --watch --every 1 --samples 1
 says out "run/report.html"
 grep -q 'http-equiv="refresh"' run/report.html && fail "the page of a run that has ended reloads itself"
 sed '/"kind":"end"/d' run/log.jsonl >log && cp log run/log.jsonl
+expect 0 "$ATROUS" report run --watch --every 1 --samples 1 # nobody holds the lock: it was killed
+grep -q "The last start of this run did not come to its end" run/report.html || fail "a killed run is not said to be one"
+rm run/.lock # now nobody can tell
 "$ATROUS" report run --watch --every 1 --samples 1 >out 2>err &
 pid=$!
 until grep -q 'http-equiv="refresh" content="1"' run/report.html; do
