@@ -216,11 +216,13 @@ static void training_sees_the_same_batches(void **state)
         atr_batch a, b;
         must(atr_loader_next(loader[0], &a));
         must(atr_loader_next(loader[1], &b));
-        assert_int_equal(a.count, 4);
-        assert_memory_equal(a.samples, b.samples, 4 * sizeof *a.samples);
-        assert_memory_equal(a.keys, b.keys, 4 * sizeof *a.keys);
-        assert_memory_equal(a.images, b.images, (size_t)(4 * 24 * 32 * 3) * sizeof *a.images);
-        assert_memory_equal(a.labels, b.labels, 4 * 24 * 32);
+        const size_t count = (size_t)a.count; /* an epoch's last batch is shorter */
+        assert_in_range(count, 1, 4);
+        assert_int_equal(a.count, b.count);
+        assert_memory_equal(a.samples, b.samples, count * sizeof *a.samples);
+        assert_memory_equal(a.keys, b.keys, count * sizeof *a.keys);
+        assert_memory_equal(a.images, b.images, count * 24 * 32 * 3 * sizeof *a.images);
+        assert_memory_equal(a.labels, b.labels, count * 24 * 32);
     }
     for (int i = 0; i < 2; i++) {
         atr_loader_destroy(loader[i]);
