@@ -9,7 +9,6 @@
 #include "core/text.h"
 #include "dist/reducer.h"
 
-static const char *const wires[] = {"f32", "bf16", NULL};
 static const char *const figures[] = {"min", "median", NULL};
 
 static const atr_option rows[] = {
@@ -115,7 +114,7 @@ static const atr_option rows[] = {
      .kind = ATR_OPTION_CHOICE,
      .offset = offsetof(atr_simulate_options, wire),
      .value = "f32",
-     .choices = wires,
+     .choices = atr_wire_names,
      .help = "type of a gradient on the wire"},
     {.name = "progress",
      .kind = ATR_OPTION_CHOICE,
@@ -195,7 +194,7 @@ static void simulate_row(const atr_simulation *s, atr_simulated *row)
     atr_reduction_plan plan = {.reduction = row->reduction,
                                .bucket = (int64_t)(1e6 * o->bucket_mb / sizeof(float)),
                                .edge = (int64_t)(1e6 * o->edge_mb / sizeof(float)),
-                               .wire_bytes = o->wire == 0 ? 4 : 2,
+                               .wire_bytes = o->wire == ATR_WIRE_F32 ? 4 : 2,
                                .thread = o->progress == ATR_PROGRESS_THREAD};
     atr_cluster many = s->cluster;
 

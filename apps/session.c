@@ -27,9 +27,7 @@ const atr_option atr_session_rows[] = {
      .kind = ATR_OPTION_LIST,
      .offset = offsetof(atr_session_options, rewrite),
      .argument = "-NAME,...",
-     .help =
-         "for tests and diagnosis: without these ways to speed up a network: fold-norm, norm-act, concat, "
-         "resized, winograd, pooled, all",
+     .help = "for tests and diagnosis: without these ways to speed up a network: " ATR_REWRITE_NAMES,
      .once = true},
     {.name = NULL},
 };

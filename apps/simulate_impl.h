@@ -13,7 +13,7 @@ typedef struct atr_simulate_options {
     double bucket_mb, edge_mb;
     double speed;  /* nodes compute so many times as fast as the traced one */
     double spread; /* percent of a step */
-    int wire;      /* index: f32, bf16 */
+    int wire;      /* an atr_wire */
     int progress;  /* an atr_reducer_progress */
     int figure;    /* an atr_trace_figure */
     bool json;

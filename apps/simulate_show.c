@@ -4,8 +4,7 @@
 
 #include "apps/plot.h"
 #include "apps/simulate_impl.h"
-
-static const char *const wire_names[] = {"f32", "bf16"};
+#include "dist/reducer.h"
 
 static void print_head(const atr_simulation *s)
 {
@@ -19,7 +18,7 @@ static void print_head(const atr_simulation *s)
         1e3 * t->forward[f], 1e3 * t->backward[f], 1e3 * t->update[f], o->speed);
     printf("  gradients      %.2f MB, buckets of %g MB, first and last of %g MB, %s on the wire, %s\n",
            1e-6 * (double)(atr_step_trace_elements(t) * (int64_t)sizeof(float)), o->bucket_mb, o->edge_mb,
-           wire_names[o->wire], o->progress == 0 ? "polled" : "moved by a thread");
+           atr_wire_names[o->wire], o->progress == ATR_PROGRESS_POLL ? "polled" : "moved by a thread");
     printf("  network        a = %.4g us, B = %.4g Gbit/s in each direction, C = %g GB/s, M = %g GB/s, "
            "%lld ranks a node, spread %.2g %%\n",
            o->latency_us, o->bandwidth_gbit, o->host_gbyte, o->memory_gbyte, (long long)o->ranks, o->spread);
@@ -67,8 +66,8 @@ static void print_json(const atr_simulation *s)
         "work", s->trace.work, "figure", o->figure == ATR_TRACE_MIN ? "min" : "median", "speed", o->speed,
         "spread_percent", o->spread, "ranks_per_node", (json_int_t)o->ranks, "latency_us", o->latency_us,
         "bandwidth_gbit", o->bandwidth_gbit, "host_gbyte", o->host_gbyte, "memory_gbyte", o->memory_gbyte,
-        "bucket_mb", o->bucket_mb, "edge_mb", o->edge_mb, "wire", wire_names[o->wire], "progress",
-        o->progress == 0 ? "poll" : "thread", "results", results);
+        "bucket_mb", o->bucket_mb, "edge_mb", o->edge_mb, "wire", atr_wire_names[o->wire], "progress",
+        atr_reducer_progress_names[o->progress], "results", results);
     json_dumpf(out, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(7));
     putchar('\n');
     json_decref(out);
@@ -122,7 +121,7 @@ atr_status atr_simulate_plot(const atr_simulation *simulation, const char *path)
     ATR_TRY(ATR_NEW(2 * reductions, &curves));
     make_curves(simulation, names, values, curves);
     snprintf(title, sizeof title, "%.4g Gbit/s, %.4g us, nodes %g times as fast, %s on the wire",
-             o->bandwidth_gbit, o->latency_us, o->speed, wire_names[o->wire]);
+             o->bandwidth_gbit, o->latency_us, o->speed, atr_wire_names[o->wire]);
     const atr_plot plot = {.title = title,
                            .x_label = "nodes",
                            .y_label = "parallel efficiency, %",

@@ -71,7 +71,6 @@ static void find_all(work *w)
         w->states[i] = (uint8_t)atr_stage_find(w->stages[i]);
 }
 
-/* Waits for another job of this user that copies on this node. */
 /* Behind each piece, and while another job is waited for: what takes long, but goes on, is no stall. */
 static bool piece_done(void *comm)
 {
@@ -79,6 +78,7 @@ static bool piece_done(void *comm)
     return atr_stop_wanted();
 }
 
+/* Waits for another job of this user that copies on this node. */
 static atr_status take_lock(work *w)
 {
     enum { PAUSE_US = 200000, PATIENCE = 10 };
@@ -305,7 +305,6 @@ atr_status atr_stage_files(atr_comm *comm, const char *folder, char *const *sour
     atr_status status = ATR_OK;
 
     *out = (atr_staged){0};
-    atr_stop_watch();
     status = ATR_NEW(count, &w.stages);
     if (status == ATR_OK)
         status = ATR_NEW(count, &w.states);

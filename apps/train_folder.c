@@ -73,8 +73,7 @@ atr_status atr_train_folder_prepare(const atr_train_options *options, atr_run_lo
         return atr_fail(ATR_ERR_IO, "%s: %s", options->out, strerror(errno));
     if (!atr_path_is_folder(options->out))
         return atr_fail(ATR_ERR_IO, "%s: is not a folder", options->out);
-    if (*lock == NULL)
-        ATR_TRY(atr_run_lock_take(options->out, lock));
+    ATR_TRY(atr_run_lock_take(options->out, lock));
     ATR_TRY(find_run(options->out, &found));
     if (found && !options->force && !options->resume)
         status =

@@ -51,7 +51,7 @@ static atr_status open_inputs(atr_trainer *trainer)
     ATR_TRY(atr_loss_weigh(&trainer->options->loss, trainer->dataset, &trainer->config.loss));
     ATR_TRY(atr_options_yaml(trainer->parsed, &trainer->config_text));
     ATR_TRY(atr_train_deadline(trainer->options->max_time, trainer->started, &trainer->deadline));
-    if (trainer->root)
+    if (trainer->root && trainer->lock == NULL) /* else it was done before the data were staged */
         ATR_TRY(atr_train_folder_prepare(trainer->options, &trainer->lock));
 
 done:

@@ -51,11 +51,8 @@ atr_status atr_comm_split(atr_comm *comm, int colour, atr_comm **out)
     atr_comm *part = NULL;
 
     *out = NULL;
-    ATR_TRY(ATR_NEW(1, &part));
-    part->size = part->node_size = 1;
-    pthread_mutex_init(&part->turn, NULL);
+    ATR_TRY(atr_comm_alone(&part));
     part->whole = whole_of(comm);
-    memcpy(part->host, comm->host, sizeof part->host);
     if (comm->transport != NULL) {
         atr_comm_take_turn(comm);
         ATR_TRY(atr_comm_give_turn(comm, comm->transport->split(comm->state, colour, part)));

@@ -18,11 +18,6 @@ static const struct {
 
 enum { REWRITES = sizeof rewrites / sizeof rewrites[0] };
 
-const char *atr_rewrite_names(void)
-{
-    return "fold-norm, norm-act, concat, resized, winograd, pooled, all";
-}
-
 atr_status atr_rewrites_without(const char *item, int *out)
 {
     for (int i = 0; i < REWRITES; i++)
@@ -30,5 +25,5 @@ atr_status atr_rewrites_without(const char *item, int *out)
             *out &= ~rewrites[i].bits;
             return ATR_OK;
         }
-    return atr_fail(ATR_ERR_USAGE, "--rewrite %s: -NAME turns one off (%s)", item, atr_rewrite_names());
+    return atr_fail(ATR_ERR_USAGE, "--rewrite %s: -NAME turns one off (" ATR_REWRITE_NAMES ")", item);
 }

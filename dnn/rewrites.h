@@ -15,8 +15,8 @@ typedef enum atr_rewrite {
     ATR_REWRITE_ALL = -1
 } atr_rewrite;
 
-/* Their names, separated by ", ". Static. */
-const char *atr_rewrite_names(void);
+/* Their names, as atr_rewrites_without() knows them, for help and messages. */
+#define ATR_REWRITE_NAMES "fold-norm, norm-act, concat, resized, winograd, pooled, all"
 
 /* Takes away from `*rewrites` (bits of atr_rewrite) what `item` names: "-NAME", or "-all". ATR_ERR_USAGE, with the names there
  * are, for anything else. */
