@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +63,17 @@ atr_cpu_mask atr_cpu_mask_get(void)
     CPU_FREE(set);
     add_openmp_places(&mask);
     return mask;
+}
+
+int atr_threads_start(pthread_t *id, void *(*run)(void *), void *argument)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int reason = pthread_create(id, NULL, run, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return reason;
 }
 
 bool atr_threads_bind(const atr_cpu_mask *mask)

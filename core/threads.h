@@ -1,6 +1,7 @@
 #ifndef ATR_CORE_THREADS_H
 #define ATR_CORE_THREADS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -38,6 +39,9 @@ void atr_threads_decide(atr_threads *threads);
 /* "2 threads (2 of 64 CPUs by affinity, quota 2.0)" into `text`; returns `text`. */
 enum { ATR_THREADS_TEXT_BYTES = 256 };
 char *atr_threads_text(const atr_threads *threads, char *text);
+
+/* pthread_create() of a helper that gets no signals: those are for the thread that works. 0, or an errno. */
+int atr_threads_start(pthread_t *id, void *(*run)(void *), void *argument);
 
 /* Lets the calling thread run on all CPUs of the process: a thread inherits the one place that OpenMP may have tied its maker to.
  * False where the system does not allow it; work goes on all the same, only not as smoothly. */

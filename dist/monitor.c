@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/fault.h"
+#include "core/threads.h"
 #include "core/timer.h"
 #include "dist/monitor_impl.h"
 
@@ -402,15 +402,10 @@ done:
     return status;
 }
 
-/* Signals are for the thread that trains. */
 static atr_status start_thread(atr_monitor *m)
 {
-    sigset_t all, before;
+    const int reason = atr_threads_start(&m->thread, watch, m);
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int reason = pthread_create(&m->thread, NULL, watch, m);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     m->running = reason == 0;
     return reason == 0 ? ATR_OK : atr_fail(ATR_ERR_MEMORY, "cannot start a thread: %s", strerror(reason));
 }

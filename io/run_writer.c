@@ -2,11 +2,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "core/threads.h"
 #include "core/timer.h"
 
 /* A checkpoint with everything that it points to. */
@@ -199,25 +199,14 @@ static void *write_copy(void *argument)
     return NULL;
 }
 
-/* Signals are for the thread that trains. */
-static int start_thread(atr_run_writer *writer)
-{
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int reason = pthread_create(&writer->thread, NULL, write_copy, writer);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return reason;
-}
-
 atr_status atr_run_writer_start(atr_run_writer *writer, const atr_checkpoint *ckpt, bool best, bool behind)
 {
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_run_writer_wait(writer));
     writer->best = best;
-    if (behind && take_copy(&writer->copied, ckpt) == ATR_OK && start_thread(writer) == 0) {
+    if (behind && take_copy(&writer->copied, ckpt) == ATR_OK &&
+        atr_threads_start(&writer->thread, write_copy, writer) == 0) {
         writer->running = true;
         return ATR_OK;
     }

@@ -17,17 +17,8 @@
 
 static json_t *bench(const char *what, const char *extra)
 {
-    command_result r = command_run(atr_cmd_bench, "bench", what, "--json", "--size", "33x49", "--classes",
-                                   "4", "-n", "3", "--warmup", "1", "--threads", "1", extra, NULL);
-    json_error_t error;
-
-    if (r.exit_code != 0)
-        fail_msg("%s", r.err);
-    json_t *object = json_loads(r.out, 0, &error);
-    if (object == NULL)
-        fail_msg("%s in: %s", error.text, r.out);
-    command_free(&r);
-    return object;
+    return command_json(command_run(atr_cmd_bench, "bench", what, "--json", "--size", "33x49", "--classes",
+                                    "4", "-n", "3", "--warmup", "1", "--threads", "1", extra, NULL));
 }
 
 static double number(const json_t *object, const char *key)

@@ -72,16 +72,7 @@ static int tear_down(void **state)
 /* The object that `info --json` prints; json_decref(). */
 static json_t *info_json(const char *path, const char *extra)
 {
-    command_result r = command_run(atr_cmd_info, "info", path, "--json", extra, NULL);
-    json_error_t error;
-
-    if (r.exit_code != 0)
-        fail_msg("%s", r.err);
-    json_t *object = json_loads(r.out, 0, &error);
-    if (object == NULL)
-        fail_msg("%s in: %s", error.text, r.out);
-    command_free(&r);
-    return object;
+    return command_json(command_run(atr_cmd_info, "info", path, "--json", extra, NULL));
 }
 
 static int64_t number(const json_t *object, const char *key)

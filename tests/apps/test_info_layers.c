@@ -20,23 +20,10 @@ enum { MOST_CASES = 16, PARTS = 4 };
 
 static const char *const part_names[PARTS] = {"backbone", "aspp", "decoder", "head"};
 
-static json_t *parse(command_result r)
-{
-    json_error_t error;
-
-    if (r.exit_code != 0)
-        fail_msg("%s", r.err);
-    json_t *object = json_loads(r.out, 0, &error);
-    if (object == NULL)
-        fail_msg("%s in: %s", error.text, r.out);
-    command_free(&r);
-    return object;
-}
-
 static json_t *layers_of(const char *backbone, const char *stride, const char *classes, const char *size)
 {
-    return parse(command_run(atr_cmd_info, "info", "--layers", "--json", "--backbone", backbone,
-                             "--output-stride", stride, "--classes", classes, "--size", size, NULL));
+    return command_json(command_run(atr_cmd_info, "info", "--layers", "--json", "--backbone", backbone,
+                                    "--output-stride", stride, "--classes", classes, "--size", size, NULL));
 }
 
 static int64_t number(const json_t *object, const char *key)
@@ -190,9 +177,9 @@ static void arithmetic_is_that_of_the_plan(void **state)
     (void)state;
     for (int i = 0; (backbone = atr_backbone_at(i)) != NULL; i++) {
         json_t *o = layers_of(backbone->name, "8", "4", "33x49");
-        json_t *bench = parse(command_run(atr_cmd_bench, "bench", "--backbone", backbone->name,
-                                          "--output-stride", "8", "--classes", "4", "--size", "33x49", "-n",
-                                          "1", "--warmup", "0", "--json", NULL));
+        json_t *bench = command_json(command_run(atr_cmd_bench, "bench", "--backbone", backbone->name,
+                                                 "--output-stride", "8", "--classes", "4", "--size", "33x49",
+                                                 "-n", "1", "--warmup", "0", "--json", NULL));
         const double gflop =
             2e-9 * (double)number(json_object_get(json_object_get(o, "cost"), "total"), "macs");
         assert_true(fabs(json_real_value(json_object_get(bench, "gflop")) / gflop - 1) < 1e-5);
@@ -248,8 +235,8 @@ static void a_file_is_shown_at_its_own_size_unless_another_is_asked(void **state
     must(atr_checkpoint_write(model, &(atr_checkpoint){.info = &info, .params = session.params}));
     atr_session_close(&session);
 
-    json_t *own = parse(command_run(atr_cmd_info, "info", model, "--layers", "--json", NULL)),
-           *other = parse(
+    json_t *own = command_json(command_run(atr_cmd_info, "info", model, "--layers", "--json", NULL)),
+           *other = command_json(
                command_run(atr_cmd_info, "info", model, "--layers", "--json", "--size", "97x129", NULL)),
            *same = layers_of("mobilenetv2", "8", "3", "97x129");
     assert_string_equal(json_string_value(json_object_get(own, "kind")), "model");
@@ -270,8 +257,8 @@ static void weights_are_shown_as_the_network_that_is_recognised(void **state)
     if (parity_shared() == NULL)
         skip();
     const char *pth = scratch_text("%s/parity/mobilenetv2_os16_k21.pth", parity_shared());
-    json_t *o = parse(command_run(atr_cmd_info, "info", pth, "--layers", "--json", "--output-stride", "8",
-                                  "--size", "97x129", NULL)),
+    json_t *o = command_json(command_run(atr_cmd_info, "info", pth, "--layers", "--json", "--output-stride",
+                                         "8", "--size", "97x129", NULL)),
            *same = layers_of("mobilenetv2", "8", "21", "97x129");
     assert_true(json_equal(json_object_get(o, "cost"), json_object_get(same, "cost")));
     json_decref(o);

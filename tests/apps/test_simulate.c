@@ -45,17 +45,8 @@ static const char *file(const char *name)
 
 static json_t *run_json(const char *trace, const char *option, const char *other)
 {
-    command_result r = command_run(atr_cmd_simulate, "simulate", trace, "--json", "--nodes", "1,2,16",
-                                   "--spread", "0", "--host-gbyte", "20", option, other, NULL);
-    json_error_t error;
-
-    if (r.exit_code != 0)
-        fail_msg("%s", r.err);
-    json_t *object = json_loads(r.out, 0, &error);
-    if (object == NULL)
-        fail_msg("%s in: %s", error.text, r.out);
-    command_free(&r);
-    return object;
+    return command_json(command_run(atr_cmd_simulate, "simulate", trace, "--json", "--nodes", "1,2,16",
+                                    "--spread", "0", "--host-gbyte", "20", option, other, NULL));
 }
 
 static void a_recorder_keeps_each_slices_figures(void **state)

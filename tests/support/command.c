@@ -81,6 +81,19 @@ void command_free(command_result *result)
     free(result->err);
 }
 
+json_t *command_json(command_result result)
+{
+    json_error_t error;
+
+    if (result.exit_code != 0)
+        fail_msg("%s", result.err);
+    json_t *object = json_loads(result.out, 0, &error);
+    if (object == NULL)
+        fail_msg("%s in: %s", error.text, result.out);
+    command_free(&result);
+    return object;
+}
+
 void command_expect(int exit_code, const char *says, int (*command)(int argc, char **argv), const char *name,
                     ...)
 {

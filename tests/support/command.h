@@ -1,6 +1,8 @@
 #ifndef ATR_TESTS_SUPPORT_COMMAND_H
 #define ATR_TESTS_SUPPORT_COMMAND_H
 
+#include <jansson.h>
+
 /* A command of the program run inside a test, and what it said. Failures of this helper end the test. */
 
 typedef struct command_result {
@@ -12,6 +14,9 @@ typedef struct command_result {
 command_result command_run(int (*command)(int argc, char **argv), const char *name, ...)
     __attribute__((sentinel));
 void command_free(command_result *result);
+
+/* The JSON object that a command with exit code 0 printed (json_decref()); frees `result`. */
+json_t *command_json(command_result result);
 
 /* Runs it and fails the test, showing what it said, unless it ends with `exit_code` and its output (where `says` is not NULL)
  * contains `says` in either stream. */
