@@ -181,7 +181,7 @@ static double flop_of(const atr_step *step, bool backward)
 
 static double bytes_of_tensor(const atr_tensor *t)
 {
-    return (double)atr_tensor_count(t) * (double)sizeof(float);
+    return (double)atr_tensor_count(t) * (double)atr_dtype_bytes(t->type);
 }
 
 /* What must be read and written at least once: activations, gradients, weights. */

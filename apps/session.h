@@ -1,6 +1,7 @@
 #ifndef ATR_APPS_SESSION_H
 #define ATR_APPS_SESSION_H
 
+#include "apps/precision.h"
 #include "core/options.h"
 #include "core/threads.h"
 #include "dist/comm.h"
@@ -23,6 +24,7 @@
 typedef struct atr_session_options {
     const char *backend; /* a name, or "auto" */
     int64_t threads;     /* 0: all that were given to this process */
+    int precision;       /* atr_precision */
     atr_list rewrite;    /* -NAME: plans do without that rewrite (dnn/rewrites.h) */
 } atr_session_options;
 

@@ -135,24 +135,17 @@ static size_t scratch_bytes(const atr_plan *plan)
     return atr_align_up(for_loss > most ? for_loss : most);
 }
 
-static void *address(const atr_plan *plan, plan_view view)
-{
-    if (view.buffer < 0)
-        return NULL;
-    return (float *)atr_arena_at(plan->arena, plan->buffers[view.buffer].offset) + view.offset;
-}
-
 static void set_pointers(atr_plan *plan)
 {
     for (int s = 0; s < plan->step_count; s++) {
         atr_step *step = &plan->steps[s];
         const plan_link *link = &plan->links[s];
         for (int i = 0; i < step->input_count; i++) {
-            step->x[i].data = address(plan, link->x_view[i]);
-            step->dx[i].data = step->wants_dx[i] ? address(plan, link->dx_view[i]) : NULL;
+            step->x[i].data = plan_address(plan, link->x[i], link->x_view[i]);
+            step->dx[i].data = step->wants_dx[i] ? plan_address(plan, link->x[i], link->dx_view[i]) : NULL;
         }
-        step->y.data = address(plan, link->y_view);
-        step->dy.data = address(plan, link->dy_view);
+        step->y.data = plan_address(plan, link->y, link->y_view);
+        step->dy.data = plan_address(plan, link->y, link->dy_view);
         step->saved = link->saved < 0 ? NULL : atr_arena_at(plan->arena, plan->buffers[link->saved].offset);
         step->scratch = step->scratch_bytes == 0 ? NULL : atr_arena_at(plan->arena, plan->scratch_offset);
     }

@@ -334,7 +334,7 @@ atr_status atr_cpu_winograd_refresh(atr_backend *backend, atr_step *step)
     const float *weights = step->weight;
 
     if (step->folded) {
-        atr_cpu_fold(step, state->folded, state->bias);
+        atr_conv_fold(step, state->folded, state->bias);
         weights = state->folded;
     } else if (state->bias != NULL) {
         memcpy(state->bias, step->bias, (size_t)out * sizeof(float));
