@@ -68,7 +68,7 @@ done:
     return status;
 }
 
-static atr_status measure_sample(atr_backend *backend, atr_dtype type, double *seconds)
+atr_status atr_precision_sample(atr_backend *backend, atr_dtype type, double *seconds)
 {
     const atr_plan_options options = {
         .mode = ATR_TRAIN, .batch = 1, .height = SIDE, .width = SIDE, .rewrites = ATR_REWRITE_ALL};
@@ -181,6 +181,11 @@ static char *cache_path(void)
 
 /* ---- choosing ----------------------------------------------------------------------------------------------------------- */
 
+static bool is_native(const atr_backend *backend, atr_isa level)
+{
+    return level >= ATR_ISA_AVX512_BF16 && strcmp(backend->table->name, "cpu") == 0;
+}
+
 atr_status atr_precision_auto(atr_backend *backend, atr_isa level, const char *path,
                               atr_precision_measure measure)
 {
@@ -189,7 +194,7 @@ atr_status atr_precision_auto(atr_backend *backend, atr_isa level, const char *p
     atr_status status = ATR_OK;
 
     backend->precision = ATR_F32;
-    if (level < ATR_ISA_AVX512_BF16 || strcmp(backend->table->name, "cpu") != 0) {
+    if (!is_native(backend, level)) {
         atr_log(ATR_LOG_INFO, "precision: f32; back end %s on %s multiplies no bf16 by itself",
                 backend->table->name, atr_isa_name(level));
         return ATR_OK;
@@ -227,10 +232,16 @@ atr_status atr_precision_choose(atr_precision wanted, atr_comm *comm, atr_backen
 
     if (wanted != ATR_PRECISION_AUTO) {
         backend->precision = wanted == ATR_PRECISION_BF16 ? ATR_BF16 : ATR_F32;
+        if (wanted == ATR_PRECISION_BF16)
+            atr_log(
+                ATR_LOG_INFO, "precision: bf16%s",
+                is_native(backend, atr_isa_level())
+                    ? ""
+                    : ", which this machine multiplies on f32 copies: less memory in training, no less time");
         return ATR_OK;
     }
     path = cache_path();
-    status = atr_precision_auto(backend, atr_isa_level(), path, measure_sample);
+    status = atr_precision_auto(backend, atr_isa_level(), path, atr_precision_sample);
     if (comm != NULL && atr_comm_size(comm) > 1) {
         status = atr_comm_agree(comm, status);
         if (status == ATR_OK)

@@ -27,6 +27,8 @@ const char *atr_precision_text(const atr_backend *backend);
 /* What auto does, with the instruction level to go by, the file to remember times in (NULL: none) and how to measure: seconds of a pass
  * in a type. Sets the back end's precision. For tests of what this machine cannot do. */
 typedef atr_status (*atr_precision_measure)(atr_backend *backend, atr_dtype type, double *seconds);
+/* The measurement: the shortest forward and backward pass of a small network, in seconds. */
+atr_status atr_precision_sample(atr_backend *backend, atr_dtype type, double *seconds);
 atr_status atr_precision_auto(atr_backend *backend, atr_isa level, const char *path,
                               atr_precision_measure measure);
 

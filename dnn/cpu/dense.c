@@ -231,7 +231,7 @@ static atr_status check_types(const atr_step *step)
 {
     const bool products = step->x[0].type == ATR_BF16 &&
                           (!step->training || (step->dy.type == ATR_BF16 && step->dx[0].type == ATR_BF16)) &&
-                          (!step->residual || step->x[1].type == ATR_BF16);
+                          (!step->residual || step->x[1].type == step->y.type);
 
     return products || !atr_step_is_narrow(step)
                ? ATR_OK

@@ -22,6 +22,20 @@ typedef struct subject {
     uint8_t *labels;
 } subject;
 
+static void fill(atr_params *params)
+{
+    for (int64_t p = 0; p < atr_params_count(params); p++) {
+        const atr_param_spec *spec = atr_params_spec(params, p);
+        const atr_tensor t = atr_params_value(params, p);
+        const int64_t fan_in = spec->rank == 4 ? spec->dims[1] * spec->dims[2] * spec->dims[3] : 0;
+        float *values = t.data;
+        for (int64_t i = 0; i < atr_tensor_count(&t) && spec->kind != ATR_PARAM_TRACKED; i++) {
+            const double unit = 2 * atr_rng_unit(atr_fnv1a64(spec->name), (uint64_t)i) - 1;
+            values[i] = (float)(fan_in > 0 ? unit * sqrt(6.0 / (double)fan_in) : 1 + 0.3 * unit);
+        }
+    }
+}
+
 static void open_subject(subject *s, const char *backend, int threads, const char *backbone)
 {
     atr_model_config config = atr_model_config_default();
@@ -34,16 +48,6 @@ static void open_subject(subject *s, const char *backend, int threads, const cha
     must(atr_model_build(&config, &s->graph));
     must(atr_params_create(atr_graph_param_specs(s->graph), atr_graph_param_count(s->graph),
                            &atr_host_allocator, &s->params));
-    for (int64_t p = 0; p < atr_params_count(s->params); p++) {
-        const atr_param_spec *spec = atr_params_spec(s->params, p);
-        const atr_tensor t = atr_params_value(s->params, p);
-        const int64_t fan_in = spec->rank == 4 ? spec->dims[1] * spec->dims[2] * spec->dims[3] : 0;
-        float *values = t.data;
-        for (int64_t i = 0; i < atr_tensor_count(&t) && spec->kind != ATR_PARAM_TRACKED; i++) {
-            const double unit = 2 * atr_rng_unit(atr_fnv1a64(spec->name), (uint64_t)i) - 1;
-            values[i] = (float)(fan_in > 0 ? unit * sqrt(6.0 / (double)fan_in) : 1 + 0.3 * unit);
-        }
-    }
     must(ATR_NEW(pixels * CHANNELS, &s->images));
     must(ATR_NEW(pixels, &s->labels));
     for (int64_t i = 0; i < pixels * CHANNELS; i++)
@@ -154,6 +158,7 @@ static void prediction_depends_on_neither_batch_nor_threads(void **state)
         for (int64_t batch = 1; batch <= BATCH; batch += 2) {
             subject s;
             open_subject(&s, "cpu", threads, "mobilenetv2");
+            fill(s.params);
             float *got = predict(&s, batch);
             if (want == NULL)
                 want = got;
@@ -174,6 +179,7 @@ static void training_repeats_itself(void **state)
 
     (void)state;
     open_subject(&s, "cpu", 2, "mobilenetv2");
+    fill(s.params);
     const int64_t count = atr_params_flat_count(s.params);
     must(ATR_NEW(count, &first));
     for (int made = 0; made < 2; made++) {
@@ -203,6 +209,8 @@ static void changed_weights_are_seen(void **state)
     (void)state;
     open_subject(&s, "cpu", 2, "mobilenetv2");
     open_subject(&fresh, "cpu", 2, "mobilenetv2");
+    fill(s.params);
+    fill(fresh.params);
     atr_plan *plan = plan_of(&s, ATR_INFER, BATCH, ATR_REWRITE_ALL);
     must(atr_plan_forward(plan, s.images));
     for (int k = 0; k < 2; k++) {
