@@ -57,7 +57,7 @@ atr_status atr_bench_comm_overlap(atr_bench_comm *bench);
 
 /* bench_comm_print.c: rank 0. */
 void atr_bench_comm_print(const atr_bench_comm *bench);
-void atr_bench_comm_print_json(const atr_bench_comm *bench);
+atr_status atr_bench_comm_print_json(const atr_bench_comm *bench);
 
 /* The numbers of a list option; ATR_ERR_USAGE for more than ATR_BENCH_LISTED. */
 atr_status atr_bench_comm_numbers(const char *name, const atr_list *list, double *out);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "apps/bench_comm.h"
+#include "apps/cli.h"
 
 /* The steps of the same wire that hide nothing. */
 static const atr_bench_overlap *base_of(const atr_bench_comm *bench, const atr_bench_overlap *way)
@@ -112,7 +113,7 @@ static json_t *steps_json(const atr_bench_comm *bench)
     return steps;
 }
 
-void atr_bench_comm_print_json(const atr_bench_comm *bench)
+atr_status atr_bench_comm_print_json(const atr_bench_comm *bench)
 {
     char library[ATR_COMM_LIBRARY_BYTES];
     json_t *const out =
@@ -127,7 +128,5 @@ void atr_bench_comm_print_json(const atr_bench_comm *bench)
         json_object_set_new(out, "gradient_mb", json_real(bench->gradient_mb));
         json_object_set_new(out, "steps", steps_json(bench));
     }
-    json_dumpf(out, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    putchar('\n');
-    json_decref(out);
+    return atr_cli_json(out, 6);
 }

@@ -76,7 +76,7 @@ void atr_bench_train_close(atr_bench_train *train);
 atr_status atr_bench_profile_wanted(atr_bench *b);
 
 /* What was measured, on standard output. */
-void atr_bench_print(const atr_bench *b);
+atr_status atr_bench_print(const atr_bench *b);
 
 /* `atrous bench scaling`. */
 int atr_bench_scaling(int argc, char **argv);

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include "apps/bench_impl.h"
+#include "apps/cli.h"
 #include "core/cpu.h"
 
 /* Multiplications of one forward pass: those of its convolutions. */
@@ -82,7 +83,7 @@ static void print_training(const atr_bench *b)
         printf("  sums           make backward %.1f ms longer: %.2f GB/s\n", 1e3 * b->host, host_rate(b));
 }
 
-static void print_json(const atr_bench *b)
+static atr_status print_json(const atr_bench *b)
 {
     const double gflop = 2e-9 * forward_macs(b->plan) * (b->training ? 3 : 1);
     json_t *out = json_pack(
@@ -102,9 +103,7 @@ static void print_json(const atr_bench *b)
         json_object_update_missing_new(out, training_json(b));
     if (b->profile != NULL)
         atr_bench_profile_json(b->profile, out);
-    json_dumpf(out, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    putchar('\n');
-    json_decref(out);
+    return atr_cli_json(out, 6);
 }
 
 static void print_text(const atr_bench *b)
@@ -129,10 +128,10 @@ static void print_text(const atr_bench *b)
         atr_bench_profile_print(b->profile);
 }
 
-void atr_bench_print(const atr_bench *b)
+atr_status atr_bench_print(const atr_bench *b)
 {
     if (b->options->json)
-        print_json(b);
-    else
-        print_text(b);
+        return print_json(b);
+    print_text(b);
+    return ATR_OK;
 }

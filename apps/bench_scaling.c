@@ -252,7 +252,7 @@ static atr_status run_scaling(const atr_options *options, const atr_scaling_opti
     ATR_TRY(make_points(&s));
     atr_stop_watch();
     ATR_TRY(sweep(&s));
-    atr_scaling_print(&s);
+    ATR_TRY(atr_scaling_print(&s));
     if (chosen->plot != NULL)
         ATR_TRY(atr_scaling_plot(&s, chosen->plot));
 

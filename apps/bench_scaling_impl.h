@@ -51,7 +51,7 @@ const char *atr_sweep_name(atr_sweep sweep);
 atr_status atr_scaling_run_once(atr_scaling *scaling, const atr_scaling_point *point, atr_scaling_run *out);
 
 /* Tables or one JSON object on standard output. */
-void atr_scaling_print(const atr_scaling *scaling);
+atr_status atr_scaling_print(const atr_scaling *scaling);
 /* Efficiencies over ranks as a PNG. */
 atr_status atr_scaling_plot(const atr_scaling *scaling, const char *path);
 

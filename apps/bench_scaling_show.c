@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "apps/bench_scaling_impl.h"
+#include "apps/cli.h"
 #include "apps/plot.h"
 
 static double pictures_per_s(const atr_scaling_point *p)
@@ -52,7 +53,7 @@ static json_t *point_json(const atr_scaling_point *p)
     return out;
 }
 
-static void print_json(const atr_scaling *s)
+static atr_status print_json(const atr_scaling *s)
 {
     json_t *const points = json_array();
 
@@ -61,17 +62,15 @@ static void print_json(const atr_scaling *s)
     json_t *const out = json_pack("{s:s, s:s, s:I, s:I, s:o}", "work", s->title, "launcher",
                                   s->options->launcher, "rounds", (json_int_t)s->options->rounds, "repeats",
                                   (json_int_t)s->options->repeats, "points", points);
-    json_dumpf(out, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
-    putchar('\n');
-    json_decref(out);
+    return atr_cli_json(out, 6);
 }
 
-void atr_scaling_print(const atr_scaling *scaling)
+atr_status atr_scaling_print(const atr_scaling *scaling)
 {
     if (scaling->options->json)
-        print_json(scaling);
-    else
-        print_text(scaling);
+        return print_json(scaling);
+    print_text(scaling);
+    return ATR_OK;
 }
 
 /* Each sweep has two curves, by minima and (dashed) by medians; the points of one sweep follow each other. */

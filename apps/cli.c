@@ -17,6 +17,18 @@ int atr_cli_columns(FILE *file)
     return size.ws_col;
 }
 
+atr_status atr_cli_json(json_t *object, int digits)
+{
+    atr_status status = ATR_OK;
+
+    if (object == NULL || json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(digits)) != 0)
+        status = atr_fail(ATR_ERR_INTERNAL, "the result cannot be printed as JSON");
+    else
+        putchar('\n');
+    json_decref(object);
+    return status;
+}
+
 static atr_status print_help(const atr_options *options)
 {
     char *page = NULL;

@@ -1,6 +1,7 @@
 #ifndef ATR_APPS_CLI_H
 #define ATR_APPS_CLI_H
 
+#include <jansson.h>
 #include <stdio.h>
 
 #include "apps/commands.h"
@@ -32,6 +33,10 @@ int atr_cli_end_job(const char *command, atr_comm *comm, atr_status status);
 
 /* ATR_EXIT_* for how a command ended. */
 int atr_cli_exit_code(atr_status status);
+
+/* Prints `object`, which it takes over, with numbers of `digits` digits: what `--json` of a command gives. NULL, which jansson makes of
+ * a number that JSON does not have, is a failure. */
+atr_status atr_cli_json(json_t *object, int digits);
 
 /* Columns of the terminal behind `file`, 0 where it is none. */
 int atr_cli_columns(FILE *file);

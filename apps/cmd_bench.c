@@ -113,7 +113,7 @@ static atr_status run_bench(const char *what, const atr_bench_options *o, atr_co
     ATR_TRY(atr_bench_open(&b, what));
     ATR_TRY(atr_bench_measure(&b));
     if (comm == NULL || atr_comm_rank(comm) == 0)
-        atr_bench_print(&b);
+        ATR_TRY(atr_bench_print(&b));
 
 done:
     atr_bench_close(&b);

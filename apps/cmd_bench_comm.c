@@ -77,7 +77,7 @@ static atr_status run(const atr_bench_comm_options *options, atr_comm *comm)
     if (options->train)
         ATR_TRY(atr_bench_comm_overlap(&bench));
     if (atr_comm_rank(comm) == 0 && options->json)
-        atr_bench_comm_print_json(&bench);
+        ATR_TRY(atr_bench_comm_print_json(&bench));
     else if (atr_comm_rank(comm) == 0)
         atr_bench_comm_print(&bench);
 

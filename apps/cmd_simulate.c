@@ -261,7 +261,7 @@ static atr_status run(const atr_options *parsed, const char *path, atr_simulate_
     speed_up(&s.trace, o->speed);
     s.cluster = cluster_of(o, &s.trace);
     ATR_TRY(simulate(&s));
-    atr_simulate_print(&s);
+    ATR_TRY(atr_simulate_print(&s));
     if (o->plot != NULL)
         ATR_TRY(atr_simulate_plot(&s, o->plot));
 

@@ -142,8 +142,8 @@ static atr_status print_json(const pictures *p, double seconds)
     json_object_set_new(object, "done", json_integer(done));
     json_object_set_new(object, "seconds", json_real(seconds));
     json_object_set_new(object, "pictures_per_s", json_real((double)done / seconds));
-    json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-    putchar('\n');
+    status = atr_cli_json(object, 12);
+    object = NULL;
 done:
     json_decref(failed);
     json_decref(object);

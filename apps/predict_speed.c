@@ -1,6 +1,7 @@
 /* `atrous predict --fps`: how fast pictures are segmented, from decoded pixels to class ids. */
 #include <stdio.h>
 
+#include "apps/cli.h"
 #include "apps/predict_impl.h"
 #include "core/timer.h"
 
@@ -65,10 +66,7 @@ static atr_status print_json(const predict_job *job, const char *path, const spe
     json_object_set_new(object, "mean_ms", json_real(1e3 * time.mean));
     json_object_set_new(object, "p95_ms", json_real(1e3 * time.p95));
     json_object_set_new(object, "fps", json_real(batch / time.median));
-    json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    putchar('\n');
-    json_decref(object);
-    return ATR_OK;
+    return atr_cli_json(object, 6);
 }
 
 atr_status predict_speed(predict_job *job, const atr_inputs *inputs)

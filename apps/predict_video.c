@@ -240,8 +240,8 @@ static atr_status print_json(const video *v, double seconds)
     json_object_set_new(object, "done", json_integer(v->done));
     json_object_set_new(object, "seconds", json_real(seconds));
     json_object_set_new(object, "frames_per_s", json_real((double)v->done / seconds));
-    json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-    putchar('\n');
+    status = atr_cli_json(object, 12);
+    object = NULL;
 done:
     json_decref(object);
     return status;

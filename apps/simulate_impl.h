@@ -38,7 +38,7 @@ typedef struct atr_simulation {
 } atr_simulation;
 
 /* Tables or, with --json, one object on standard output. */
-void atr_simulate_print(const atr_simulation *simulation);
+atr_status atr_simulate_print(const atr_simulation *simulation);
 /* Efficiency over nodes as a PNG: with overlap, and dashed without. */
 atr_status atr_simulate_plot(const atr_simulation *simulation, const char *path);
 

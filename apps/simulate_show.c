@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "apps/cli.h"
 #include "apps/plot.h"
 #include "apps/simulate_impl.h"
 #include "dist/reducer.h"
@@ -53,7 +54,7 @@ static json_t *row_json(const atr_simulated *r, int overlap)
                      r->rate[overlap]);
 }
 
-static void print_json(const atr_simulation *s)
+static atr_status print_json(const atr_simulation *s)
 {
     const atr_simulate_options *const o = s->options;
     json_t *const results = json_array();
@@ -68,17 +69,15 @@ static void print_json(const atr_simulation *s)
         "bandwidth_gbit", o->bandwidth_gbit, "host_gbyte", o->host_gbyte, "memory_gbyte", o->memory_gbyte,
         "bucket_mb", o->bucket_mb, "edge_mb", o->edge_mb, "wire", atr_wire_names[o->wire], "progress",
         atr_reducer_progress_names[o->progress], "results", results);
-    json_dumpf(out, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(7));
-    putchar('\n');
-    json_decref(out);
+    return atr_cli_json(out, 7);
 }
 
-void atr_simulate_print(const atr_simulation *simulation)
+atr_status atr_simulate_print(const atr_simulation *simulation)
 {
     if (simulation->options->json)
-        print_json(simulation);
-    else
-        print_text(simulation);
+        return print_json(simulation);
+    print_text(simulation);
+    return ATR_OK;
 }
 
 /* Of each reduction a curve with overlap, and a dashed one without. `names` [reductions][2], `values` [1 + 2 reductions, nodes]. */

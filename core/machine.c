@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "core/cgroup.h"
 #include "core/text.h"
@@ -171,6 +172,15 @@ atr_cpu_mask atr_machine_domains_of(const atr_machine *machine, const atr_cpu_ma
         if (atr_cpu_mask_overlap(&machine->domains[i].mask, mask))
             atr_cpu_mask_add(&domains, machine->domains[i].number);
     return domains;
+}
+
+char *atr_host_name(char *name)
+{
+    struct utsname names;
+    const bool known = uname(&names) == 0 && names.nodename[0] != '\0';
+
+    snprintf(name, ATR_HOST_BYTES, "%.*s", ATR_HOST_BYTES - 1, known ? names.nodename : "localhost");
+    return name;
 }
 
 char *atr_processor_name(const char *root, char *text)

@@ -39,6 +39,10 @@ int atr_machine_cores_of(const atr_machine *machine, const atr_cpu_mask *mask);
 /* Numbers of the NUMA domains that `mask` touches, "0" or "0-1", as a mask of domains. */
 atr_cpu_mask atr_machine_domains_of(const atr_machine *machine, const atr_cpu_mask *mask);
 
+/* The name of this node, "localhost" where it has none; cut to fit. Returns `name` [ATR_HOST_BYTES]. */
+enum { ATR_HOST_BYTES = 64 };
+char *atr_host_name(char *name);
+
 /* The processor's name; `text` [ATR_PROCESSOR_BYTES] is "" where it is not told. Returns `text`. */
 enum { ATR_PROCESSOR_BYTES = 256 };
 char *atr_processor_name(const char *root, char *text);

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "dist/monitor_impl.h"
 
@@ -15,8 +14,7 @@ atr_status atr_comm_alone(atr_comm **out)
     ATR_TRY(ATR_NEW(1, &comm));
     comm->size = comm->node_size = 1;
     pthread_mutex_init(&comm->turn, NULL);
-    if (gethostname(comm->host, sizeof comm->host - 1) != 0)
-        snprintf(comm->host, sizeof comm->host, "localhost");
+    atr_host_name(comm->host);
     *out = comm;
 
 done:

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 
+#include "core/machine.h"
 #include "dist/comm.h"
 
 /* What carries bytes between ranks. One table per way (MPI so far); an atr_comm without one is alone. */
@@ -58,7 +59,7 @@ typedef struct atr_transport {
     atr_status (*exchange)(void *state, int peer, const void *send, void *recv, size_t bytes);
 } atr_transport;
 
-enum { ATR_HOST_BYTES = 64, ATR_MESSAGE_BYTES = 4096 };
+enum { ATR_MESSAGE_BYTES = 4096 };
 
 /* monitor_impl.h */
 typedef struct atr_monitor atr_monitor;

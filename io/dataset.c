@@ -113,15 +113,14 @@ done:
     return status;
 }
 
-/* A part's name for messages: that of the file the user named. */
-static const char *part_name(const atr_dataset_part *part)
+const char *atr_dataset_part_name(const atr_dataset_part *part)
 {
     return part->origin != NULL ? part->origin : part->path;
 }
 
 static atr_status make_label(atr_dataset *dataset)
 {
-    const char *const first = part_name(&dataset->parts[0]);
+    const char *const first = atr_dataset_part_name(&dataset->parts[0]);
 
     if (dataset->part_count == 1)
         return atr_strdup(first, &dataset->label);
@@ -278,8 +277,8 @@ bool atr_dataset_applies_exif(const atr_dataset *dataset)
 static atr_status prefix_sample(const atr_dataset *dataset, int64_t index, atr_status status)
 {
     return atr_fail_prefix(status, "%s sample %lld '%s'",
-                           part_name(&dataset->parts[dataset->places[index].part]), (long long)index,
-                           dataset->index.names[index]);
+                           atr_dataset_part_name(&dataset->parts[dataset->places[index].part]),
+                           (long long)index, dataset->index.names[index]);
 }
 
 /* One piece of a bulk dataset that starts at `base`, its checksum compared. */

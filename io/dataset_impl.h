@@ -63,6 +63,9 @@ struct atr_dataset {
     int64_t member_count[ATR_SPLITS];
 };
 
+/* A part's name for messages: that of the file the user named. Borrowed. */
+const char *atr_dataset_part_name(const atr_dataset_part *part);
+
 /* Zeroed arrays for `count` samples. */
 atr_status atr_dataset_index_create(int64_t count, atr_dataset_index *out);
 void atr_dataset_index_free(atr_dataset_index *index);

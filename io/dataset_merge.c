@@ -83,7 +83,8 @@ static int by_name(const void *a, const void *b)
 static atr_status refuse_twice(const atr_dataset_index *indices, const atr_dataset *dataset, const entry *a,
                                const entry *b)
 {
-    const char *const first = dataset->parts[a->part].path, *const other = dataset->parts[b->part].path;
+    const char *const first = atr_dataset_part_name(&dataset->parts[a->part]),
+                      *const other = atr_dataset_part_name(&dataset->parts[b->part]);
     char name[128], what[512];
     const bool same = indices[a->part].image_sums[a->local] == indices[b->part].image_sums[b->local] &&
                       indices[a->part].mask_sums[a->local] == indices[b->part].mask_sums[b->local];
@@ -229,8 +230,8 @@ static atr_status note_gap(const atr_dataset_index *indices, atr_dataset *datase
                 &dataset->gap,
                 "P03: %s was packed as %lld of %lld files; %lld of them %s here, number %lld is "
                 "missing: its samples are not used",
-                dataset->parts[k].path, (long long)indices[k].part, (long long)indices[k].parts,
-                (long long)here, here == 1 ? "is" : "are", (long long)missing);
+                atr_dataset_part_name(&dataset->parts[k]), (long long)indices[k].part,
+                (long long)indices[k].parts, (long long)here, here == 1 ? "is" : "are", (long long)missing);
     }
     return ATR_OK;
 }
@@ -256,7 +257,8 @@ atr_status atr_dataset_merge(atr_dataset_index *indices, atr_dataset *dataset)
 
     for (int64_t k = 0; k < parts; k++) {
         if (k > 0)
-            ATR_TRY(compare(&indices[0], dataset->parts[0].path, &indices[k], dataset->parts[k].path));
+            ATR_TRY(compare(&indices[0], atr_dataset_part_name(&dataset->parts[0]), &indices[k],
+                            atr_dataset_part_name(&dataset->parts[k])));
         total += indices[k].count;
     }
     ATR_TRY(ATR_NEW(total, &entries));

@@ -125,83 +125,6 @@ static bool detect(const char *folder)
     return holds_labelme(folder, NESTED, &budget);
 }
 
-/* Takes the last part off `path`; climbing above the root turns it into "ROOT/..", once. False: not allowed any further. */
-static bool climb(char *path, size_t root_length)
-{
-    char *slash = strrchr(path, '/');
-
-    if (strlen(path) == root_length) {
-        strcat(path, "/..");
-        return true;
-    }
-    if (strcmp(path + root_length, "/..") == 0)
-        return false;
-    *slash = '\0';
-    return true;
-}
-
-/* `folder` (the root or below it) and a relative path with '/' in it, joined without "." and "..". A way out of the folder
- * above the root is not followed: `*out` is NULL then. */
-static atr_status join_inside(const char *root, const char *folder, const char *relative, char **out)
-{
-    const size_t root_length = strlen(root);
-    atr_status status = ATR_OK;
-    char *path = NULL;
-    bool inside = true;
-
-    *out = NULL;
-    ATR_TRY(ATR_NEW((int64_t)(strlen(folder) + strlen(relative) + 8), &path));
-    strcpy(path, folder);
-    for (const char *at = relative; *at != '\0' && inside;) {
-        const size_t length = strcspn(at, "/");
-        if (length == 2 && memcmp(at, "..", 2) == 0)
-            inside = climb(path, root_length);
-        else if (length > 0 && !(length == 1 && *at == '.'))
-            strncat(strcat(path, "/"), at, length);
-        at += length + (at[length] == '/');
-    }
-    if (inside) {
-        *out = path;
-        path = NULL;
-    }
-
-done:
-    atr_free(path);
-    return status;
-}
-
-/* Where the picture of an annotation lies: at imagePath, seen from the annotation's folder, or, for data that has moved, under the
- * same name beside the annotation. NULL: nowhere. */
-static atr_status find_picture(const char *root, const char *annotation, const char *image_path, char **out)
-{
-    atr_status status = ATR_OK;
-    char *folder = NULL, *image = NULL;
-
-    *out = NULL;
-    ATR_TRY(atr_format(&folder, "%.*s", (int)(atr_path_base(annotation) - annotation - 1), annotation));
-    ATR_TRY(atr_strdup(image_path, &image));
-    for (char *c = image; *c != '\0'; c++)
-        if (*c == '\\')
-            *c = '/';
-    const bool absolute = image[0] == '/' || (image[0] != '\0' && image[1] == ':');
-    if (!absolute)
-        ATR_TRY(join_inside(root, folder, image, out));
-    if (*out == NULL || !atr_path_exists(*out)) {
-        atr_free(*out);
-        *out = NULL;
-        ATR_TRY(atr_path_join(folder, atr_path_base(image), out));
-    }
-    if (atr_path_base(image)[0] == '\0' || !atr_path_exists(*out) || atr_path_is_folder(*out)) {
-        atr_free(*out);
-        *out = NULL;
-    }
-
-done:
-    atr_free(image);
-    atr_free(folder);
-    return status;
-}
-
 /* Fills `out` from a parsed annotation; what is wrong is this thread's message. */
 static atr_status judge(const scan *s, const char *path, const json_t *root, entry *out)
 {
@@ -219,7 +142,7 @@ static atr_status judge(const scan *s, const char *path, const json_t *root, ent
     }
     if (image_path == NULL)
         return atr_fail(ATR_ERR_DATA, "it has neither imageData nor imagePath, so there is no picture");
-    ATR_TRY(find_picture(s->source->root, path, image_path, &out->image));
+    ATR_TRY(atr_labelme_picture(s->source->root, path, image_path, &out->image));
     out->kind = BESIDE;
     if (out->image == NULL)
         status = atr_fail(ATR_ERR_NOT_FOUND,
@@ -495,7 +418,9 @@ done:
     return status;
 }
 
-static atr_status embedded_picture(const atr_source *source, int64_t index, void **bytes, size_t *size)
+/* Keeps the JSON without the picture, which is most of it. */
+static atr_status embedded_picture(const atr_source *source, int64_t index, void **kept, void **bytes,
+                                   size_t *size)
 {
     const char *path = source->samples[index].labels;
     atr_status status = ATR_OK;
@@ -510,10 +435,19 @@ static atr_status embedded_picture(const atr_source *source, int64_t index, void
     }
     ATR_TRY(atr_fail_prefix(atr_base64_decode(json_string_value(data), json_string_length(data), bytes, size),
                             "%s: imageData", path));
+    if (kept != NULL && json_object_set_new(root, "imageData", json_null()) == 0) {
+        *kept = root;
+        root = NULL;
+    }
 
 done:
     json_decref(root);
     return status;
+}
+
+static void forget(void *kept)
+{
+    json_decref(kept);
 }
 
 /* imageWidth or imageHeight; 0 where it is not said. */
@@ -545,16 +479,18 @@ done:
     return status;
 }
 
-static atr_status read_shapes(const atr_source *source, int64_t index, const atr_source_picture *picture,
-                              atr_findings *findings, atr_source_labels *out)
+static atr_status read_shapes(const atr_source *source, int64_t index, void *kept,
+                              const atr_source_picture *picture, atr_findings *findings,
+                              atr_source_labels *out)
 {
     const char *path = source->samples[index].labels;
     atr_status status = ATR_OK;
-    json_t *root = NULL;
+    json_t *root = json_incref(kept);
 
     out->kind = "annotation";
     out->ids = true;
-    status = load(path, &root);
+    if (root == NULL)
+        status = load(path, &root);
     if (status == ATR_OK && !is_labelme(root))
         status = atr_fail(ATR_ERR_DATA, "changed while it was packed; run pack again");
     if (status == ATR_OK)
@@ -588,4 +524,5 @@ const atr_source_format atr_source_labelme = {
     .scan = scan_labelme,
     .embedded = embedded_picture,
     .read = read_shapes,
+    .forget = forget,
 };

@@ -33,8 +33,9 @@ static void add_moments(const atr_image *image, atr_pack_look *look)
     }
 }
 
-/* Reads and decodes the picture; `info` keeps format and orientation. `*good` says whether that went well. */
-static atr_status look_at_image(const atr_pack_job *job, int64_t index, atr_pack_look *look,
+/* Reads and decodes the picture; `info` keeps format and orientation, `kept` is for read_labels(). `*good` says whether that went
+ * well. */
+static atr_status look_at_image(const atr_pack_job *job, int64_t index, atr_pack_look *look, void **kept,
                                 atr_image_info *info, bool *good)
 {
     const atr_source_sample *sample = &job->source.samples[index];
@@ -44,7 +45,7 @@ static atr_status look_at_image(const atr_pack_job *job, int64_t index, atr_pack
     size_t size = 0;
 
     *good = false;
-    status = atr_source_image(&job->source, index, &bytes, &size);
+    status = atr_source_image(&job->source, index, kept, &bytes, &size);
     if (status == ATR_OK)
         status = atr_image_probe(bytes, size, info);
     if (status == ATR_OK)
@@ -209,14 +210,14 @@ static atr_status background(const atr_pack_look *look, atr_source_labels *label
 }
 
 /* Labels of sample `index`, those of a picture without any, and whether they fit the picture (`info`; NULL: it is damaged). */
-static atr_status read_labels(const atr_pack_job *job, int64_t index, const atr_image_info *info,
+static atr_status read_labels(const atr_pack_job *job, int64_t index, void *kept, const atr_image_info *info,
                               atr_pack_look *look, atr_source_labels *labels)
 {
     const atr_source_picture picture = {look->width, look->height};
     atr_status status = ATR_OK;
 
     if (job->source.samples[index].labels != NULL)
-        ATR_TRY(atr_source_read(&job->source, index, &picture, look->findings, labels));
+        ATR_TRY(atr_source_read(&job->source, index, kept, &picture, look->findings, labels));
     else if (info != NULL)
         ATR_TRY(background(look, labels));
     if (labels->good && info != NULL)
@@ -234,18 +235,20 @@ atr_status atr_pack_look_at(const atr_pack_job *job, int64_t index, atr_pack_loo
     atr_image_info info = {0};
     atr_source_labels labels = {0};
     bool image_good = false;
+    void *kept = NULL;
 
     *out = NULL;
     ATR_TRY(ATR_NEW(1, &look));
     ATR_TRY(atr_findings_create(&look->findings));
-    ATR_TRY(look_at_image(job, index, look, &info, &image_good));
-    ATR_TRY(read_labels(job, index, image_good ? &info : NULL, look, &labels));
+    ATR_TRY(look_at_image(job, index, look, &kept, &info, &image_good));
+    ATR_TRY(read_labels(job, index, kept, image_good ? &info : NULL, look, &labels));
     if (labels.mask.values != NULL)
         ATR_TRY(look_at_labels(job, sample->labels == NULL ? sample->image : sample->labels, &labels, look));
     *out = look;
     look = NULL;
 
 done:
+    atr_source_forget(&job->source, kept);
     atr_mask_free(&labels.mask);
     atr_pack_look_free(look);
     return status;

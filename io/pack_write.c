@@ -41,7 +41,7 @@ atr_status atr_pack_read_image(const atr_pack_job *job, int64_t index, void **by
     const atr_dataset_index *x = &job->index;
     atr_status status = ATR_OK;
 
-    ATR_TRY(atr_source_image(&job->source, index, bytes, size));
+    ATR_TRY(atr_source_image(&job->source, index, NULL, bytes, size));
     if ((int64_t)*size != x->image_at[index + 1] - x->image_at[index] ||
         atr_hash64(*bytes, *size, 0) != x->image_sums[index])
         status = atr_fail(ATR_ERR_DATA, "%s: changed while it was packed; run pack again",

@@ -11,11 +11,12 @@
 #include <unistd.h>
 
 #include "core/log.h"
+#include "core/machine.h"
 #include "core/timer.h"
 #include "io/path.h"
 
 /* Seconds between touches; after how many a holder counts as silent; how long a silent holder's lock is waited for. */
-enum { TOUCH = 20, SILENT = 90, PATIENCE = 120, HOST_BYTES = 64 };
+enum { TOUCH = 20, SILENT = 90, PATIENCE = 120 };
 
 struct atr_run_lock {
     char *path;
@@ -26,31 +27,24 @@ struct atr_run_lock {
 
 /* Who holds it, as the file says. */
 typedef struct holder {
-    char host[HOST_BYTES], since[ATR_TIME_TEXT_BYTES];
+    char host[ATR_HOST_BYTES], since[ATR_TIME_TEXT_BYTES];
     long long process;
     double age; /* seconds since its last touch, as far as clocks agree */
     bool here;  /* on this node */
     bool gone;  /* on this node, and there is no such process any more */
 } holder;
 
-static void own_host(char host[HOST_BYTES])
-{
-    if (gethostname(host, HOST_BYTES - 1) != 0)
-        snprintf(host, HOST_BYTES, "localhost");
-    host[HOST_BYTES - 1] = '\0';
-}
-
 /* False: the file is empty, so nobody does. */
 static bool read_holder(const atr_run_lock *lock, holder *out)
 {
-    char text[256] = "", host[HOST_BYTES];
+    char text[256] = "", host[ATR_HOST_BYTES];
     struct stat info;
 
     *out = (holder){0};
     if (pread(lock->file, text, sizeof text - 1, 0) <= 0 ||
         sscanf(text, "%63s %lld %31s", out->host, &out->process, out->since) != 3)
         return false;
-    own_host(host);
+    atr_host_name(host);
     out->here = strcmp(host, out->host) == 0;
     out->gone = out->here && kill((pid_t)out->process, 0) != 0 && errno == ESRCH;
     out->age = fstat(lock->file, &info) == 0 ? difftime(time(NULL), info.st_mtime) : 0;
@@ -83,9 +77,9 @@ static int try_lock(int file)
 
 static atr_status write_holder(atr_run_lock *lock)
 {
-    char text[256], host[HOST_BYTES], now[ATR_TIME_TEXT_BYTES];
+    char text[256], host[ATR_HOST_BYTES], now[ATR_TIME_TEXT_BYTES];
 
-    own_host(host);
+    atr_host_name(host);
     const int length =
         snprintf(text, sizeof text, "%s %lld %s\n", host, (long long)getpid(), atr_time_text(now));
     if (ftruncate(lock->file, 0) != 0 || pwrite(lock->file, text, (size_t)length, 0) != length ||

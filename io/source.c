@@ -128,20 +128,28 @@ void atr_source_free(atr_source *source)
     *source = (atr_source){0};
 }
 
-atr_status atr_source_image(const atr_source *source, int64_t index, void **bytes, size_t *size)
+atr_status atr_source_image(const atr_source *source, int64_t index, void **kept, void **bytes, size_t *size)
 {
     const atr_source_sample *sample = &source->samples[index];
 
+    if (kept != NULL)
+        *kept = NULL;
     if (sample->image == NULL)
-        return source->format->embedded(source, index, bytes, size);
+        return source->format->embedded(source, index, kept, bytes, size);
     return atr_file_read(sample->image, ATR_SOURCE_FILE_LIMIT, bytes, size);
 }
 
-atr_status atr_source_read(const atr_source *source, int64_t index, const atr_source_picture *picture,
-                           atr_findings *findings, atr_source_labels *out)
+void atr_source_forget(const atr_source *source, void *kept)
+{
+    if (kept != NULL)
+        source->format->forget(kept);
+}
+
+atr_status atr_source_read(const atr_source *source, int64_t index, void *kept,
+                           const atr_source_picture *picture, atr_findings *findings, atr_source_labels *out)
 {
     *out = (atr_source_labels){0};
-    return source->format->read(source, index, picture, findings, out);
+    return source->format->read(source, index, kept, picture, findings, out);
 }
 
 const char *atr_source_relative(const atr_source *source, const char *path)

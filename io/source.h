@@ -73,11 +73,14 @@ struct atr_source_format {
     bool (*detect)(const char *folder);
     /* Finds the samples: fills `out` from root to unlisted. */
     atr_status (*scan)(const atr_source_config *config, atr_findings *findings, atr_source *out);
-    /* The bytes of a picture that lies inside its annotation. */
-    atr_status (*embedded)(const atr_source *source, int64_t index, void **bytes, size_t *size);
-    /* Reads the labels of a sample that has some. What is wrong with them is a finding, not a status. */
-    atr_status (*read)(const atr_source *source, int64_t index, const atr_source_picture *picture,
+    /* The bytes of a picture that lies inside its annotation. `*kept` (`kept` may be NULL): the annotation as far as it was parsed. */
+    atr_status (*embedded)(const atr_source *source, int64_t index, void **kept, void **bytes, size_t *size);
+    /* Reads the labels of a sample that has some, from `kept` where that is there. What is wrong with them is a finding, not a
+     * status. */
+    atr_status (*read)(const atr_source *source, int64_t index, void *kept, const atr_source_picture *picture,
                        atr_findings *findings, atr_source_labels *out);
+    /* Frees what `embedded` has kept. */
+    void (*forget)(void *kept);
 };
 
 /* Row `index` of the table; NULL behind the last one. */
@@ -89,12 +92,15 @@ const atr_source_format *atr_source_format_at(int64_t index);
 atr_status atr_source_scan(const atr_source_config *config, atr_findings *findings, atr_source *out);
 void atr_source_free(atr_source *source);
 
-/* The picture's file as it is, in `*bytes` (atr_free). */
-atr_status atr_source_image(const atr_source *source, int64_t index, void **bytes, size_t *size);
+/* The picture's file as it is, in `*bytes` (atr_free). `*kept` is what the labels of this sample can be read from without parsing
+ * their file again, NULL where there is nothing of the kind; `kept` may be NULL. */
+atr_status atr_source_image(const atr_source *source, int64_t index, void **kept, void **bytes, size_t *size);
+void atr_source_forget(const atr_source *source, void *kept);
 
-/* Labels of a sample with sample->labels != NULL. Several threads may read at once. Free out->mask with atr_mask_free(). */
-atr_status atr_source_read(const atr_source *source, int64_t index, const atr_source_picture *picture,
-                           atr_findings *findings, atr_source_labels *out);
+/* Labels of a sample with sample->labels != NULL; `kept`: as above, or NULL. Several threads may read at once. Free out->mask with
+ * atr_mask_free(). */
+atr_status atr_source_read(const atr_source *source, int64_t index, void *kept,
+                           const atr_source_picture *picture, atr_findings *findings, atr_source_labels *out);
 
 /* A path of the set as seen from its root, for messages: "JPEGImages/a.jpg". Borrowed from `path`. */
 const char *atr_source_relative(const atr_source *source, const char *path);

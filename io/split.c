@@ -1,5 +1,6 @@
 #include "io/split.h"
 
+#include <math.h>
 #include <regex.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -57,6 +58,8 @@ static atr_status parse_shares(const char *text, double *below)
     }
     if (count < 2 || share[ATR_SPLIT_TRAIN] <= 0)
         return atr_fail(ATR_ERR_USAGE, "--split %s: give train:val or train:val:test, such as 0.9:0.1", text);
+    if (!isfinite(total))
+        return atr_fail(ATR_ERR_USAGE, "--split %s: the sum of these shares is no number", text);
     double sum = 0;
     for (int i = 0; i < ATR_SPLITS; i++) {
         sum += share[i];

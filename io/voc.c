@@ -279,8 +279,8 @@ done:
     return status;
 }
 
-static atr_status read_mask(const atr_source *source, int64_t index, const atr_source_picture *picture,
-                            atr_findings *findings, atr_source_labels *out)
+static atr_status read_mask(const atr_source *source, int64_t index, void *kept,
+                            const atr_source_picture *picture, atr_findings *findings, atr_source_labels *out)
 {
     const char *path = source->samples[index].labels;
     atr_status status = ATR_OK;
@@ -288,6 +288,7 @@ static atr_status read_mask(const atr_source *source, int64_t index, const atr_s
     void *bytes = NULL;
     size_t size = 0;
 
+    (void)kept;
     (void)picture;
     out->kind = "mask";
     status = atr_file_read(path, ATR_SOURCE_FILE_LIMIT, &bytes, &size);

@@ -35,3 +35,14 @@ expect 2 "$ATROUS" predict run/last.h5 pictures -o no --streams 0
 says err "--streams 0" "auto"
 expect 2 "$ATROUS" predict run/last.h5 pictures --fps 2 --streams 2
 says err "--streams has no meaning"
+
+# Video: raw frames, in order, in passes of three so that the last one is short.
+head -c $((64 * 48 * 3 * 10)) "$ATROUS" >frames.rgb
+for streams in 1 2; do
+    expect 0 "$ATROUS" predict run/last.h5 frames.rgb --raw 64x48 --show overlay -o "video$streams.rgb" \
+        --streams $streams --batch 3 --csv "video$streams.csv"
+    says out "10 frames"
+done
+[ "$(wc -c <video1.rgb)" -eq $((64 * 48 * 3 * 10)) ] || fail "10 frames of video: $(wc -c <video1.rgb) bytes"
+cmp -s video1.rgb video2.rgb || fail "video: other frames with two streams"
+cmp -s video1.csv video2.csv || fail "video: other counts with two streams"

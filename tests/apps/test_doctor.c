@@ -1,4 +1,5 @@
 /* What the doctor concludes from a machine's facts. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <cmocka.h>
 
 #include "apps/doctor.h"
+#include "tests/support/command.h"
 
 /* Two sockets of 16 cores of two hardware threads, a NUMA domain each; nothing to complain of. */
 static atr_doctor sound_machine(void)
@@ -115,12 +117,43 @@ static void each_limit_that_hurts_is_named(void **state)
     expect_lines(&d, atr_doctor_warnings, "MPI cannot be started here: no daemon");
 }
 
+/* A file system without locks: this program's flock() stands before the C library's. */
+static int refused;
+
+__attribute__((visibility("default"))) int flock(int descriptor, int operation)
+{
+    (void)descriptor, (void)operation;
+    errno = refused;
+    return -1;
+}
+
+static int say_volume(int argc, char **argv)
+{
+    (void)argc;
+    atr_doctor_say_volume(argv[1]);
+    return 0;
+}
+
+static void p02_tells_where_files_cannot_be_locked(void **state)
+{
+    (void)state;
+    refused = ENOLCK;
+    command_expect(0, "P02: files cannot be locked there, and are read unlocked", say_volume, "say",
+                   "/proc/self/exe", NULL);
+    refused = EWOULDBLOCK; /* somebody else's lock */
+    command_result r = command_run(say_volume, "say", "/proc/self/exe", NULL);
+    assert_non_null(strstr(r.out, "free"));
+    assert_null(strstr(r.out, "P02"));
+    command_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rank_for_each_domain_with_its_cores),
         cmocka_unit_test(the_lines_to_start_fit_the_machine),
         cmocka_unit_test(each_limit_that_hurts_is_named),
+        cmocka_unit_test(p02_tells_where_files_cannot_be_locked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include <cmocka.h>
 
@@ -126,6 +127,21 @@ static void this_machine_has_cores_and_memory(void **state)
     assert_true(machine.memory_bytes > 0);
 }
 
+/* A word, for it stands between blanks in files; cut where it is longer than the buffers of all who say it. */
+static void this_machine_has_a_name(void **state)
+{
+    char name[ATR_HOST_BYTES], word[ATR_HOST_BYTES] = "";
+    struct utsname names;
+
+    (void)state;
+    assert_int_equal(uname(&names), 0);
+    assert_ptr_equal(atr_host_name(name), name);
+    assert_int_equal(sscanf(name, "%63s", word), 1);
+    assert_string_equal(name, word);
+    if (names.nodename[0] != '\0')
+        assert_memory_equal(name, names.nodename, strlen(name));
+}
+
 static void lists_of_cpus_are_read_and_written(void **state)
 {
     static const char *const good[] = {"", "0", "0-3", "0-3,8", "5,7,9-4095"};
@@ -166,11 +182,9 @@ int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, make_root, remove_root)
     const struct CMUnitTest tests[] = {
-        CASE(cores_caches_and_domains_are_counted),
-        CASE(an_empty_system_is_one_core),
-        CASE(a_memory_limit_is_found_in_both_versions),
-        cmocka_unit_test(this_machine_has_cores_and_memory),
-        cmocka_unit_test(lists_of_cpus_are_read_and_written),
+        CASE(cores_caches_and_domains_are_counted),     CASE(an_empty_system_is_one_core),
+        CASE(a_memory_limit_is_found_in_both_versions), cmocka_unit_test(this_machine_has_cores_and_memory),
+        cmocka_unit_test(this_machine_has_a_name),      cmocka_unit_test(lists_of_cpus_are_read_and_written),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,23 +113,27 @@ static void damage_is_always_noticed(void **state)
     free(bytes);
 }
 
+/* Where bytes `name` of the sound file lie. */
+static atr_h5_range range_of(const char *name)
+{
+    atr_h5 *file = NULL;
+    int64_t at = 0, length = 0;
+
+    must(atr_h5_open(path, &file));
+    must(atr_h5_place(file, name, &at, &length));
+    atr_h5_destroy(file);
+    return (atr_h5_range){(uint64_t)at, (uint64_t)length};
+}
+
 /* Damage under a right seal: what a liar would write. Nothing but the checks of the index and HDF5's own stand then. */
 static void lies_in_the_index_never_crash_the_reader(void **state)
 {
     (void)state;
     const uint64_t key = atr_rng_key(8, ATR_RNG_TEST, 0, 0);
-    atr_h5 *file = NULL;
-    atr_h5_range bulk[2];
+    const atr_h5_range bulk[2] = {range_of("masks/bytes"), range_of("images/bytes")};
     size_t size = 0;
     int refused = 0;
 
-    must(atr_h5_open(path, &file));
-    for (int i = 0; i < 2; i++) {
-        int64_t at = 0, length = 0;
-        must(atr_h5_place(file, i == 0 ? "masks/bytes" : "images/bytes", &at, &length));
-        bulk[i] = (atr_h5_range){(uint64_t)at, (uint64_t)length};
-    }
-    atr_h5_destroy(file);
     assert_true(bulk[0].offset < bulk[1].offset);
     uint8_t *bytes = scratch_read(path, &size), *copy = malloc(size);
     assert_non_null(copy);
@@ -156,16 +160,11 @@ static void a_damaged_picture_is_named(void **state)
     (void)state;
     atr_findings *findings = NULL;
     atr_dataset *data = NULL;
-    atr_h5 *file = NULL;
-    int64_t at = 0, length = 0;
     size_t size = 0;
     atr_image image = {0};
 
-    must(atr_h5_open(path, &file));
-    must(atr_h5_place(file, "images/bytes", &at, &length));
-    atr_h5_destroy(file);
     uint8_t *bytes = scratch_read(path, &size);
-    bytes[at + 20] ^= 1; /* in sample 0 */
+    bytes[range_of("images/bytes").offset + 20] ^= 1; /* in sample 0 */
     scratch_write(bad, bytes, size);
     free(bytes);
     must(atr_dataset_open(bad, &data));
@@ -176,6 +175,28 @@ static void a_damaged_picture_is_named(void **state)
     must(atr_dataset_verify(data, 2, NULL, findings));
     assert_int_equal(atr_findings_of_code(findings, "F01"), 1);
     assert_string_equal(atr_findings_at(findings, 0)->subject, "t000");
+    atr_findings_destroy(findings);
+    atr_dataset_close(data);
+}
+
+static void f05_counts_that_are_not_those_of_the_masks(void **state)
+{
+    (void)state;
+    const atr_h5_range bulk[2] = {range_of("masks/bytes"), range_of("images/bytes")};
+    atr_findings *findings = NULL;
+    atr_dataset *data = NULL;
+    size_t size = 0;
+
+    uint8_t *bytes = scratch_read(path, &size);
+    bytes[range_of("statistics/pixels").offset] ^= 1;
+    scratch_write(bad, bytes, size);
+    free(bytes);
+    must(atr_h5_seal(bad, bulk, 2));
+    must(atr_dataset_open(bad, &data));
+    must(atr_findings_create(&findings));
+    must(atr_dataset_verify(data, 2, NULL, findings));
+    assert_int_equal(atr_findings_of_code(findings, "F05"), 1);
+    assert_int_equal(atr_findings_count(findings), 1);
     atr_findings_destroy(findings);
     atr_dataset_close(data);
 }
@@ -204,6 +225,7 @@ int main(void)
         cmocka_unit_test(damage_is_always_noticed),
         cmocka_unit_test(lies_in_the_index_never_crash_the_reader),
         cmocka_unit_test(a_damaged_picture_is_named),
+        cmocka_unit_test(f05_counts_that_are_not_those_of_the_masks),
         cmocka_unit_test(other_files_are_refused_by_name),
     };
 

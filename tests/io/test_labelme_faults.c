@@ -230,11 +230,19 @@ static int read_damaged(const void *bytes, size_t size)
     must(atr_source_scan(&config, findings, &source));
     bool faulty = false;
     for (int64_t i = 0; i < source.count; i++) {
-        atr_source_labels labels;
-        faulty |= atr_source_image(&source, i, &image, &image_size) != ATR_OK;
-        must(atr_source_read(&source, i, &picture, findings, &labels));
+        atr_source_labels labels, again;
+        void *kept = NULL;
+        faulty |= atr_source_image(&source, i, &kept, &image, &image_size) != ATR_OK;
+        must(atr_source_read(&source, i, kept, &picture, findings, &labels));
         assert_true(labels.good || atr_findings_count(findings) > 0);
+        must(atr_source_read(&source, i, NULL, &picture, findings, &again)); /* from the file */
+        assert_true(labels.good == again.good && (labels.mask.values == NULL) == (again.mask.values == NULL));
+        if (labels.mask.values != NULL)
+            assert_memory_equal(labels.mask.values, again.mask.values,
+                                LABELME_WIDTH * LABELME_HEIGHT * sizeof *again.mask.values);
+        atr_source_forget(&source, kept);
         atr_mask_free(&labels.mask);
+        atr_mask_free(&again.mask);
         atr_free(image);
         image = NULL;
     }

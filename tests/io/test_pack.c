@@ -327,6 +327,21 @@ static void l09_the_same_picture_in_train_and_val(void **state)
     expect(b, "L09", ATR_WARNING, WORDS("1 images are listed in more than one"));
 }
 
+static void f04_a_part_without_pictures(void **state)
+{
+    bench *b = *state;
+
+    voc_make(b->root, 3, 1);
+    b->config.split = "1:0";
+    must(pack(b));
+    expect(b, "F04", ATR_WARNING, WORDS("No picture of 4 is in val", "another --seed or other shares"));
+    remove(b->output);
+    b->config.split = NULL;
+    voc_list(b->root, "val", "");
+    must(pack(b));
+    expect(b, "F04", ATR_WARNING, WORDS("No picture of 3 is in val", "list in ImageSets/Segmentation"));
+}
+
 static void f_files_that_cannot_be_used_are_named(void **state)
 {
     bench *b = *state;
@@ -485,6 +500,7 @@ int main(void)
         CASE(l06_pictures_without_mask),
         CASE(l08_classes_that_train_does_not_show),
         CASE(l09_the_same_picture_in_train_and_val),
+        CASE(f04_a_part_without_pictures),
         CASE(f_files_that_cannot_be_used_are_named),
         CASE(all_findings_come_in_one_run_and_in_the_report),
         CASE(a_split_is_drawn_by_name_and_stays),

@@ -278,6 +278,31 @@ static void what_cannot_be_one_data_set_is_refused_with_both_names(void **state)
     atr_free(source);
 }
 
+/* Messages name what the user named, not the copy near the ranks that is read in its place. */
+static void copies_are_refused_by_the_names_of_their_sources(void **state)
+{
+    char *copies[2] = {NULL}, *part = NULL;
+    atr_dataset *data = NULL;
+
+    (void)state;
+    must(atr_strdup(in_folder("one.h5"), &copies[0]));
+    must(atr_strdup(in_folder("other.h5"), &copies[1]));
+    must(atr_strdup(in_folder("part-00002-of-00003.h5"), &part));
+    const atr_dataset_file twice[2] = {{copies[0], "first source.h5"}, {part, "second source.h5"}},
+                           differ[2] = {{copies[0], "first source.h5"}, {copies[1], "second source.h5"}},
+                           gap = {part, "second source.h5"};
+    assert_int_equal(atr_dataset_open_files(twice, 2, &data), ATR_ERR_DATA);
+    assert_non_null(strstr(atr_status_message(), "P03: first source.h5 and second source.h5 cannot be"));
+    assert_int_equal(atr_dataset_open_files(differ, 2, &data), ATR_ERR_DATA);
+    assert_non_null(strstr(atr_status_message(), "P03: first source.h5 and second source.h5 cannot be"));
+    must(atr_dataset_open_files(&gap, 1, &data));
+    assert_non_null(strstr(atr_dataset_gap(data), "P03: second source.h5 was packed as 2 of 3 files"));
+    atr_dataset_close(data);
+    atr_free(copies[0]);
+    atr_free(copies[1]);
+    atr_free(part);
+}
+
 /* Packed apart, read together. */
 static void data_sets_packed_apart_are_read_as_one(void **state)
 {
@@ -362,6 +387,7 @@ int main(void)
         cmocka_unit_test(a_missing_shard_is_named),
         cmocka_unit_test(training_sees_the_same_batches),
         cmocka_unit_test(what_cannot_be_one_data_set_is_refused_with_both_names),
+        cmocka_unit_test(copies_are_refused_by_the_names_of_their_sources),
         cmocka_unit_test(data_sets_packed_apart_are_read_as_one),
         cmocka_unit_test(names_that_mean_no_file_are_said),
         cmocka_unit_test(shards_are_replaced_with_force_only_and_all_of_them),

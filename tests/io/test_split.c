@@ -77,8 +77,8 @@ static void a_group_stays_together(void **state)
 static void shares_without_meaning_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"",  "1",  "a:b",      "0.9:-0.1", "1:1:1:1", "0:1",
-                                      ":", "1:", "0.9:0.1:", "nan:1",    "1:inf",   "0.9;0.1"};
+    static const char *const bad[] = {"",   "1",        "a:b",   "0.9:-0.1", "1:1:1:1", "0:1",        ":",
+                                      "1:", "0.9:0.1:", "nan:1", "1:inf",    "0.9;0.1", "1e308:1e308"};
     atr_split_rule *rule = NULL;
     atr_split split;
 

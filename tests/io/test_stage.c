@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "core/log.h"
 #include "core/rng.h"
 #include "io/dataset.h"
 #include "io/h5.h"
@@ -472,6 +473,12 @@ static void what_cannot_be_staged_is_refused(void **state)
 }
 
 /* A data set whose copy goes bad while it is read: nothing is lost, and the next start repairs it. */
+/* Counts the lines that begin with P05. */
+static void count_p05(void *user, atr_log_level level, const char *line)
+{
+    *(int *)user += level == ATR_LOG_WARN && strncmp(line, "P05: ", 5) == 0;
+}
+
 static void a_damaged_sample_comes_from_the_source(void **state)
 {
     atr_findings *findings = NULL;
@@ -479,6 +486,7 @@ static void a_damaged_sample_comes_from_the_source(void **state)
     atr_dataset *data = NULL, *whole = NULL;
     char *root = NULL, *packed = NULL, *copy = NULL;
     int64_t copied = 0, kept = 0;
+    int said = 0;
 
     (void)state;
     must(atr_format(&root, "%s/voc", folder));
@@ -503,6 +511,7 @@ static void a_damaged_sample_comes_from_the_source(void **state)
         flip(copy, at);
     const struct timespec times[2] = {facts.st_atim, facts.st_mtim};
     assert_int_equal(utimensat(AT_FDCWD, copy, times, 0), 0);
+    atr_log_to(count_p05, &said, ATR_LOG_WARN);
     for (int64_t i = 0; i < atr_dataset_count(data); i++) {
         void *left = NULL, *right = NULL;
         size_t left_size = 0, right_size = 0;
@@ -513,6 +522,8 @@ static void a_damaged_sample_comes_from_the_source(void **state)
         atr_free(left);
         atr_free(right);
     }
+    atr_log_to(NULL, NULL, ATR_LOG_ERROR);
+    assert_int_equal(said, 1); /* once, not for each sample */
     stage_by(1, ATR_STAGE_DOUBTED, &copied, &kept);
     assert_true(copied > 0);
     atr_dataset_close(data);

@@ -34,9 +34,10 @@ for sum in $(grep -oE '[0-9a-f]{64}' cmake/setup.sh); do
     grep -q "$sum" docs/dependencies.md || { echo "docs/dependencies.md does not have the sum $sum"; failed=1; }
 done
 
-# Each code that a message of ours carries is in the manual.
-for code in $(grep -rhoE '"[LPMTRI]0[0-9]("|:)' apps core dist dnn io --include='*.c' | tr -d '":' | sort -u); do
+# Each code that a message of ours carries is in the manual, and a test expects it.
+for code in $(grep -rhoE '[^A-Za-z0-9][FLPMTRI]0[0-9]("|:)' apps core dist dnn io --include='*.c' | grep -oE '[A-Z]0[0-9]' | sort -u); do
     grep -q "^| $code |" docs/messages.md || { echo "docs/messages.md does not explain $code"; failed=1; }
+    grep -rqE "[\"'].*$code" tests --include='*.c' --include='*.sh' || { echo "no test expects $code"; failed=1; }
 done
 
 # Links between pages lead somewhere.
