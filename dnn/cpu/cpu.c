@@ -25,7 +25,7 @@ static void choose_kernels(atr_isa level, atr_cpu_engine *engine)
         engine->narrow = &atr_cpu_kernels_avx512_bf16;
     }
 #endif
-    (void)level;
+    engine->multiplies_bf16 = level >= ATR_ISA_AVX512_BF16;
 }
 
 static void close_engine(void *opened)

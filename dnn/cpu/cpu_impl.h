@@ -12,6 +12,7 @@
 typedef struct atr_cpu_engine {
     atr_onednn *dnn;
     const atr_cpu_kernels *kernels, *narrow; /* of the instruction level to use; narrow: on bf16 */
+    bool multiplies_bf16; /* at that level; where oneDNN would imitate it, f32 on copies is faster */
 } atr_cpu_engine;
 
 static inline const atr_cpu_engine *atr_cpu_engine_of(const atr_backend *backend)

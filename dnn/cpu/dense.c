@@ -4,8 +4,8 @@
  * rate 18 on a 9x7 map runs as the 1x1 kernel it is. oneDNN's fast code wants pixels without gaps: a slice of a wider buffer
  * is copied to or from scratch memory.
  *
- * On bf16 activations oneDNN multiplies bf16 weights, where it has fast code for that; where it has none the whole step runs on f32
- * copies (dnn/widen.h). Gradients of weights are f32 always.
+ * On bf16 activations oneDNN multiplies bf16 weights, where the processor does and oneDNN has fast code for it; else the whole step runs
+ * on f32 copies (dnn/widen.h). Gradients of weights are f32 always.
  *
  * In inference oneDNN sees one picture at a time: how it blocks its sums, and so their rounding, depends on the batch (with AVX2
  * it does), and a picture's result must not depend on its neighbours. */
@@ -226,16 +226,16 @@ static void reserve_folded(atr_step *step, const atr_cpu_dense *state)
         step->scratch_bytes = bytes;
 }
 
-/* Of bf16 convolutions, those whose every product is of two bf16 operands. */
-static atr_status check_types(const atr_step *step)
+/* Of bf16 convolutions, those whose every product is of two bf16 operands, where the machine multiplies them. */
+static atr_status check_types(const atr_backend *backend, const atr_step *step)
 {
     const bool products = step->x[0].type == ATR_BF16 &&
                           (!step->training || (step->dy.type == ATR_BF16 && step->dx[0].type == ATR_BF16)) &&
                           (!step->residual || step->x[1].type == step->y.type);
 
-    return products || !atr_step_is_narrow(step)
+    return !atr_step_is_narrow(step) || (products && atr_cpu_engine_of(backend)->multiplies_bf16)
                ? ATR_OK
-               : atr_fail(ATR_ERR_UNSUPPORTED, "%s: a product of f32 and bf16", step->name);
+               : atr_fail(ATR_ERR_UNSUPPORTED, "%s: no products of bf16 for it", step->name);
 }
 
 atr_status atr_cpu_dense_prepare(atr_backend *backend, atr_step *step)
@@ -244,7 +244,7 @@ atr_status atr_cpu_dense_prepare(atr_backend *backend, atr_step *step)
     atr_status status = ATR_OK;
     atr_cpu_dense *state = NULL;
 
-    ATR_TRY(check_types(step));
+    ATR_TRY(check_types(backend, step));
     ATR_TRY(ATR_NEW(1, &state));
     step->state = state;
     find_window(step, state);
