@@ -1,8 +1,6 @@
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "apps/cli.h"
 #include "apps/cmd_eval_impl.h"
@@ -134,10 +132,7 @@ atr_status atr_eval_report(const atr_eval_options *options, const atr_evaluated 
     fflush(stdout);
     if (options->out == NULL)
         goto done;
-    if (mkdir(options->out, 0777) != 0 && errno != EEXIST) {
-        status = atr_fail(ATR_ERR_IO, "%s: %s", options->out, strerror(errno));
-        goto done;
-    }
+    ATR_TRY(atr_path_make_folder(options->out));
     ATR_TRY(atr_evaluated_write(options->out, what));
     if (options->plots)
         draw(options->out, what, partly);

@@ -1,8 +1,6 @@
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "apps/cli.h"
 #include "apps/cmd_eval_impl.h"
@@ -85,10 +83,7 @@ static atr_status tell(const atr_eval_options *o, const atr_findings *findings)
     atr_status status = ATR_OK;
 
     if (o->out != NULL) {
-        if (mkdir(o->out, 0777) != 0 && errno != EEXIST) {
-            status = atr_fail(ATR_ERR_IO, "%s: %s", o->out, strerror(errno));
-            goto done;
-        }
+        ATR_TRY(atr_path_make_folder(o->out));
         ATR_TRY(atr_path_join(o->out, "findings.json", &path));
         ATR_TRY(atr_findings_write(findings, path));
     }

@@ -1,8 +1,6 @@
 /* atrous sample: a small VOC-style data set of drawn shapes, for trying the program without a download. */
 #include <stddef.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <errno.h>
 #include <string.h>
 
 #include "apps/cli.h"
@@ -72,13 +70,6 @@ static const atr_option rows[] = {{.name = "count",
                                    .help = "draw over what is in DIR"},
                                   {.name = NULL}};
 
-static atr_status make_folder(const char *path)
-{
-    if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        return atr_fail(ATR_ERR_IO, "cannot make the folder %s: %s", path, strerror(errno));
-    return ATR_OK;
-}
-
 /* DIR and the folders of the VOC layout in it. */
 static atr_status make_folders(const char *dir, bool force)
 {
@@ -94,10 +85,10 @@ static atr_status make_folders(const char *dir, bool force)
     path = NULL;
     if (status != ATR_OK)
         goto done;
-    ATR_TRY(make_folder(dir));
+    ATR_TRY(atr_path_make_folder(dir));
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
         ATR_TRY(atr_path_join(dir, folders[i], &path));
-        ATR_TRY(make_folder(path));
+        ATR_TRY(atr_path_make_folder(path));
         atr_free(path);
         path = NULL;
     }

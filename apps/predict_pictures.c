@@ -185,8 +185,7 @@ static atr_status open_output(const pictures *p)
     for (int64_t i = 0; i < p->outputs.count; i++)
         suffixes[i] = p->outputs.items[i].suffix;
     ATR_TRY(atr_inputs_check_outputs(p->inputs, out, suffixes));
-    if (mkdir(out, 0777) != 0 && !(errno == EEXIST && atr_path_is_folder(out)))
-        status = atr_fail(ATR_ERR_IO, "cannot make the folder %s: %s", out, strerror(errno));
+    status = atr_path_make_folder(out);
 done:
     atr_free(suffixes);
     return status;

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "apps/train_impl.h"
@@ -69,10 +68,7 @@ atr_status atr_train_folder_prepare(const atr_train_options *options, atr_run_lo
     bool found = false;
     atr_status status = ATR_OK;
 
-    if (mkdir(options->out, 0777) != 0 && errno != EEXIST)
-        return atr_fail(ATR_ERR_IO, "%s: %s", options->out, strerror(errno));
-    if (!atr_path_is_folder(options->out))
-        return atr_fail(ATR_ERR_IO, "%s: is not a folder", options->out);
+    ATR_TRY(atr_path_make_folder(options->out));
     ATR_TRY(atr_run_lock_take(options->out, lock));
     ATR_TRY(find_run(options->out, &found));
     if (found && !options->force && !options->resume)

@@ -104,7 +104,7 @@ atr_status atr_path_make_above(const char *path)
     for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdir(part, 0777) != 0 && errno != EEXIST) {
-            status = atr_fail(ATR_ERR_IO, "%s: cannot make this folder: %s", part, strerror(errno));
+            status = atr_fail(ATR_ERR_IO, "cannot make the folder %s: %s", part, strerror(errno));
             goto done;
         }
         *slash = '/';
@@ -112,6 +112,21 @@ atr_status atr_path_make_above(const char *path)
 
 done:
     atr_free(part);
+    return status;
+}
+
+atr_status atr_path_make_folder(const char *path)
+{
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_path_make_above(path));
+    if (mkdir(path, 0777) == 0)
+        goto done;
+    const int reason = errno == EEXIST ? ENOTDIR : errno;
+    if (!atr_path_is_folder(path))
+        status = atr_fail(ATR_ERR_IO, "cannot make the folder %s: %s", path, strerror(reason));
+
+done:
     return status;
 }
 

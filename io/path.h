@@ -26,6 +26,8 @@ const char *atr_path_base(const char *path);
 
 /* Makes the folders above `path` that are not there. ATR_ERR_IO. */
 atr_status atr_path_make_above(const char *path);
+/* And `path` itself, a folder for results. ATR_ERR_IO; also where something else is called so. */
+atr_status atr_path_make_folder(const char *path);
 
 /* Whether the folder holds nothing at all; false where it cannot be read. */
 bool atr_path_is_empty_folder(const char *path);

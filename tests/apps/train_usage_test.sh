@@ -28,6 +28,11 @@ rm -rf run
 expect 0 $train -o run
 expect 2 $train -o run
 says err "--resume" "--force"
+
+# The folders above RUN need not be there.
+expect 0 $train -o runs/today/first
+expect 0 "$ATROUS" eval runs/today/first/last.h5 data.h5 -o scores/today/first --no-plots
+[ -s scores/today/first/metrics.json ] || fail "no scores in a folder below a new one"
 expect 1 $train -o run --force --weights none.h5
 expect 1 $train -o run --force --batch 17 --compat reference
 says err "is too small"

@@ -58,11 +58,28 @@ static void files_and_free_names_can_be_written(void **state)
     scratch_remove(folder);
 }
 
+static void folders_for_results_are_made_with_those_above(void **state)
+{
+    char *folder = scratch_create();
+
+    (void)state;
+    for (int again = 0; again < 2; again++)
+        assert_int_equal(atr_path_make_folder(scratch_text("%s/runs/today/first", folder)), ATR_OK);
+    assert_true(atr_path_is_folder(scratch_text("%s/runs/today/first", folder)));
+    assert_int_equal(atr_path_make_folder(scratch_text("%s/other/", folder)), ATR_OK);
+    scratch_write_text(scratch_text("%s/file", folder), "x");
+    assert_int_equal(atr_path_make_folder(scratch_text("%s/file", folder)), ATR_ERR_IO);
+    assert_non_null(strstr(atr_status_message(), "Not a directory"));
+    assert_int_equal(atr_path_make_folder(scratch_text("%s/file/below", folder)), ATR_ERR_IO);
+    scratch_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(devices_pipes_and_folders_are_never_replaced),
         cmocka_unit_test(files_and_free_names_can_be_written),
+        cmocka_unit_test(folders_for_results_are_made_with_those_above),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
