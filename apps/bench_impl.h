@@ -12,10 +12,11 @@
 
 typedef struct atr_bench_options {
     atr_session_options session;
+    const char *model; /* NULL: made-up weights of the network that the rows below it describe */
     const char *backbone, *size, *trace;
     int64_t batch, classes, repeats, warmup;
     int stride; /* index: atr_bench_stride() */
-    bool json, profile, against_alone;
+    bool json, profile, against_alone, labels, dropout;
     atr_reducer_choice reducer;
 } atr_bench_options;
 
@@ -51,7 +52,9 @@ typedef struct atr_bench {
     atr_bench_profile *profile; /* NULL: not asked for */
     int64_t batch, height, width;
     float *images;
-    uint8_t *labels;
+    uint8_t *labels;   /* [batch,height,width]: training's truth; what prediction found, with --labels */
+    float *scores;     /* [batch,classes,height,width], inference without --labels */
+    double loss;       /* of the last training step */
     double cold_start; /* s from the start of the process to the first result */
     atr_samples times; /* s; of training, the slowest rank's for each step */
     atr_bench_train train;

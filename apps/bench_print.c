@@ -47,10 +47,18 @@ static double host_rate(const atr_bench *b)
     return b->host > 0 ? 1e-9 * (ranks - 1) / ranks * bytes / b->host : 0;
 }
 
+static const char *work_of(const atr_bench *b)
+{
+    if (b->training)
+        return "training";
+    return b->options->labels ? "inference to labels" : "inference to scores";
+}
+
 static json_t *training_json(const atr_bench *b)
 {
     char text[ATR_REDUCER_TEXT_BYTES];
-    json_t *const out = json_pack("{s:i}", "ranks", rank_count(b)), *const phases = json_object();
+    json_t *const phases = json_object();
+    json_t *const out = json_pack("{s:i, s:f}", "ranks", rank_count(b), "loss", b->loss);
 
     for (int p = 0; p < ATR_PHASES; p++)
         json_object_set_new(phases, atr_phase_name((atr_phase)p), json_real(1e3 * b->phase_medians[p]));
@@ -85,12 +93,13 @@ static void print_training(const atr_bench *b)
 
 static atr_status print_json(const atr_bench *b)
 {
+    const atr_model_info *const info = &b->session.info;
     const double gflop = 2e-9 * forward_macs(b->plan) * (b->training ? 3 : 1);
     json_t *out = json_pack(
         "{s:s, s:s, s:I, s:I, s:s, s:i, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, "
         "s:f, s:f}",
-        "work", b->training ? "train" : "inference", "backbone", b->options->backbone, "output_stride",
-        (json_int_t)atr_bench_stride(b->options), "classes", (json_int_t)b->options->classes, "backend",
+        "work", b->training ? "train" : "inference", "backbone", info->backbone, "output_stride",
+        (json_int_t)info->output_stride, "classes", (json_int_t)info->classes, "backend",
         b->session.backend->table->name, "threads", b->session.threads.count, "isa",
         atr_isa_name(atr_isa_level()), "precision", atr_precision_text(b->session.backend), "batch",
         (json_int_t)b->batch, "height", (json_int_t)b->height, "width", (json_int_t)b->width, "repeats",
@@ -101,6 +110,8 @@ static atr_status print_json(const atr_bench *b)
 
     if (b->training)
         json_object_update_missing_new(out, training_json(b));
+    else
+        json_object_set_new(out, "output", json_string(b->options->labels ? "labels" : "scores"));
     if (b->profile != NULL)
         atr_bench_profile_json(b->profile, out);
     return atr_cli_json(out, 6);
@@ -108,11 +119,11 @@ static atr_status print_json(const atr_bench *b)
 
 static void print_text(const atr_bench *b)
 {
+    const atr_model_info *const info = &b->session.info;
     const double gflop = 2e-9 * forward_macs(b->plan) * (b->training ? 3 : 1);
 
-    printf("%s, %s output stride %lld, %lld classes, %lld x %lldx%lld, %s, %s, %d threads, %s\n",
-           b->training ? "training" : "inference", b->options->backbone,
-           (long long)atr_bench_stride(b->options), (long long)b->options->classes, (long long)b->batch,
+    printf("%s, %s output stride %lld, %lld classes, %lld x %lldx%lld, %s, %s, %d threads, %s\n", work_of(b),
+           info->backbone, (long long)info->output_stride, (long long)info->classes, (long long)b->batch,
            (long long)b->height, (long long)b->width, atr_precision_text(b->session.backend),
            b->session.backend->table->name, b->session.threads.count, atr_isa_name(atr_isa_level()));
     printf("  time           min %.1f ms, median %.1f ms, p95 %.1f ms (%lld runs)\n", 1e3 * b->times.min,

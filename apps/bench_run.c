@@ -30,19 +30,22 @@ static double process_age(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec - (double)start / (double)sysconf(_SC_CLK_TCK);
 }
 
-/* Made-up pictures and classes, the same on every rank. */
+/* Made-up pictures and classes, the same on every rank and everywhere: tests/peers makes them by the same formula. */
 static atr_status make_pictures(atr_bench *b)
 {
+    const atr_model_info *const info = &b->session.info;
     const int64_t pixels = b->batch * b->height * b->width;
     const uint64_t key = atr_rng_key(1, ATR_RNG_TEST, 0, 0);
     atr_status status = ATR_OK;
 
-    ATR_TRY(ATR_NEW(pixels * 3, &b->images));
+    ATR_TRY(ATR_NEW(pixels * info->channels, &b->images));
     ATR_TRY(ATR_NEW(pixels, &b->labels));
-    for (int64_t i = 0; i < pixels * 3; i++)
+    if (!b->training && !b->options->labels)
+        ATR_TRY(ATR_NEW(pixels * info->classes, &b->scores));
+    for (int64_t i = 0; i < pixels * info->channels; i++)
         b->images[i] = (float)atr_rng_unit(key, (uint64_t)i);
     for (int64_t i = 0; i < pixels; i++)
-        b->labels[i] = (uint8_t)atr_rng_below(key, (uint64_t)i, (uint64_t)b->options->classes);
+        b->labels[i] = (uint8_t)atr_rng_below(key, (uint64_t)i, (uint64_t)info->classes);
 
 done:
     return status;
@@ -61,17 +64,42 @@ static atr_status check(const atr_bench *b, const char *what)
     return ATR_OK;
 }
 
-static atr_status build(atr_bench *b)
+/* A network as the options describe it, of made-up weights. */
+static atr_status make_network(atr_bench *b, const double *dropout)
 {
     const atr_bench_options *const o = b->options;
-    const double dropout[2] = {0.5, 0.1};
     atr_model_info *info = NULL;
     atr_status status = ATR_OK;
 
     ATR_TRY(ATR_NEW(1, &info));
     atr_session_describe(o->backbone, o->classes, atr_bench_stride(o), info);
-    ATR_TRY(atr_session_build(&b->session, info, b->training ? dropout : NULL));
+    ATR_TRY(atr_session_build(&b->session, info, dropout));
     ATR_TRY(atr_model_init(b->session.params, ATR_INIT_KAIMING, 1, 1));
+
+done:
+    atr_free(info);
+    return status;
+}
+
+/* Collective, agreed. */
+static atr_status load_network(atr_bench *b, const double *dropout)
+{
+    atr_checkpoint_file *file = NULL;
+    atr_status status = ATR_OK;
+
+    if (!b->training)
+        return atr_session_map(&b->session, b->options->model);
+    if (atr_comm_rank(b->comm) == 0)
+        status = atr_checkpoint_open(b->options->model, &file);
+    status = atr_session_load_from(&b->session, file, status, dropout);
+    atr_checkpoint_close(file);
+    return status;
+}
+
+static atr_status make_plan(atr_bench *b)
+{
+    atr_status status = ATR_OK;
+
     ATR_TRY(make_pictures(b));
     const atr_plan_options plan = {.mode = b->training ? ATR_TRAIN : ATR_INFER,
                                    .batch = b->batch,
@@ -81,7 +109,6 @@ static atr_status build(atr_bench *b)
     ATR_TRY(atr_plan_create(b->session.graph, b->session.params, b->session.backend, &plan, &b->plan));
 
 done:
-    atr_free(info);
     return status;
 }
 
@@ -93,13 +120,15 @@ static atr_status agree(const atr_bench *b, atr_status status)
 atr_status atr_bench_open(atr_bench *b, const char *what)
 {
     const atr_bench_options *const o = b->options;
+    const double usual[2] = {0.5, 0.1}, *const dropout = b->training && o->dropout ? usual : NULL;
     atr_status status = ATR_OK;
 
     ATR_TRY(agree(b, check(b, what)));
     ATR_TRY(agree(b, atr_size_parse(o->size, &b->height, &b->width)));
     b->batch = o->batch > 0 ? o->batch : b->training ? 2 : 1;
     ATR_TRY(atr_session_open(&o->session, b->comm, &b->session));
-    ATR_TRY(agree(b, build(b)));
+    ATR_TRY(o->model != NULL ? load_network(b, dropout) : agree(b, make_network(b, dropout)));
+    ATR_TRY(agree(b, make_plan(b)));
     if (b->training)
         ATR_TRY(atr_bench_train_open(b));
 
@@ -115,6 +144,7 @@ void atr_bench_close(atr_bench *b)
     atr_session_close(&b->session);
     atr_free(b->images);
     atr_free(b->labels);
+    atr_free(b->scores);
 }
 
 atr_status atr_bench_profile_wanted(atr_bench *b)
@@ -131,7 +161,29 @@ done:
     return status;
 }
 
-/* Float tensor to logits at the network's output. */
+/* Float tensor to class scores, or to class ids, of every pixel. */
+static atr_status predict(atr_bench *b)
+{
+    const int64_t pixels = b->height * b->width;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_plan_forward(b->plan, b->images));
+    for (int64_t n = 0; n < b->batch; n++) {
+        const atr_segment_args args = {.box_h = b->height,
+                                       .box_w = b->width,
+                                       .out_h = b->height,
+                                       .out_w = b->width,
+                                       .ids = b->labels + n * pixels};
+        if (b->options->labels)
+            ATR_TRY(atr_plan_segment(b->plan, n, &args));
+        else
+            ATR_TRY(atr_plan_enlarge(b->plan, n, b->scores + n * b->session.info.classes * pixels));
+    }
+
+done:
+    return status;
+}
+
 static atr_status measure_inference(atr_bench *b)
 {
     const atr_bench_options *const o = b->options;
@@ -139,16 +191,16 @@ static atr_status measure_inference(atr_bench *b)
     atr_status status = ATR_OK;
 
     ATR_TRY(ATR_NEW(o->repeats, &seconds));
-    ATR_TRY(atr_plan_forward(b->plan, b->images));
+    ATR_TRY(predict(b));
     b->cold_start = process_age();
     for (int64_t i = 1; i < o->warmup; i++)
-        ATR_TRY(atr_plan_forward(b->plan, b->images));
+        ATR_TRY(predict(b));
     ATR_TRY(atr_bench_profile_wanted(b));
     for (int64_t i = 0; i < o->repeats; i++) {
         if (b->profile != NULL)
             atr_bench_profile_begin(b->profile);
         const double start = atr_seconds();
-        ATR_TRY(atr_plan_forward(b->plan, b->images));
+        ATR_TRY(predict(b));
         seconds[i] = atr_seconds() - start;
         if (b->profile != NULL)
             atr_bench_profile_end(b->profile, 0, 0, seconds[i]);

@@ -16,7 +16,7 @@ static atr_status create_parts(atr_bench *b)
     atr_status status = ATR_OK;
 
     atr_loss_defaults(&loss);
-    ATR_TRY(atr_loss_create(&loss, b->options->classes, &t->loss));
+    ATR_TRY(atr_loss_create(&loss, b->session.info.classes, &t->loss));
     ATR_TRY(atr_optim_create(&sgd, session->params, session->backend, &t->optim));
     ATR_TRY(atr_comm_alone(&t->alone));
     ATR_TRY(atr_reducer_create(t->alone, session->params, &how, &t->alone_reducer));
@@ -59,7 +59,7 @@ atr_status atr_bench_train_open(atr_bench *b)
                                  .plan = b->plan,
                                  .optim = t->optim,
                                  .reducer = t->reducer,
-                                 .classes = b->options->classes,
+                                 .classes = b->session.info.classes,
                                  .loss = t->loss,
                                  .watch = watch_slice,
                                  .watch_user = &t->watch};
@@ -136,7 +136,7 @@ done:
  * misses by class, running statistics behind the sums of gradients. */
 static void list_collectives(const atr_bench *b, atr_step_trace *trace)
 {
-    const double classes = (double)b->options->classes;
+    const double classes = (double)b->session.info.classes;
     atr_span span = {0, 0};
 
     trace->before_count = 1;
@@ -245,6 +245,7 @@ atr_status atr_bench_train_measure(atr_bench *b)
         ATR_TRY(timed_step(b, false, record && !o->against_alone, &result, &t->seconds[i], &t->backward[i]));
         if (b->profile != NULL)
             end_profile(b, &result, t->seconds[i]);
+        b->loss = result.loss;
         for (int p = 0; p < ATR_PHASES; p++)
             t->phases[p * o->repeats + i] = result.seconds[p];
     }

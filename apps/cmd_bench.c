@@ -26,6 +26,11 @@ static const atr_option rows[] = {
      .value = "512",
      .argument = "HxW",
      .help = "size of a picture"},
+    {.name = "model",
+     .kind = ATR_OPTION_STRING,
+     .offset = offsetof(atr_bench_options, model),
+     .argument = "FILE",
+     .help = "a model file's network and weights, in place of made-up ones"},
     {.name = "backbone",
      .kind = ATR_OPTION_STRING,
      .offset = offsetof(atr_bench_options, backbone),
@@ -48,6 +53,16 @@ static const atr_option rows[] = {
      .most = 255,
      .argument = "N",
      .help = "classes told apart"},
+    {.name = "labels",
+     .kind = ATR_OPTION_FLAG,
+     .offset = offsetof(atr_bench_options, labels),
+     .help = "inference: to the class of each pixel, in place of its score for every class"},
+    {.name = "dropout",
+     .kind = ATR_OPTION_FLAG,
+     .offset = offsetof(atr_bench_options, dropout),
+     .value = "true",
+     .help =
+         "train: as the network is trained; without, the loss is a function of weights and pictures alone"},
     {.name = "repeats",
      .letter = 'n',
      .kind = ATR_OPTION_INT,
@@ -93,14 +108,21 @@ int64_t atr_bench_stride(const atr_bench_options *options)
     return atoi(strides[options->stride]);
 }
 
-/* Training's own options mean nothing elsewhere. */
+/* Training's own options mean nothing elsewhere, nor does a description beside a file that has one. */
 static atr_status check_kind(const atr_options *options, const char *what)
 {
-    static const char *const own[] = {"trace", "against-alone", "allreduce", "wire", "bucket-mb", "progress"};
+    static const char *const own[] = {"trace",     "against-alone", "allreduce", "wire",
+                                      "bucket-mb", "progress",      "dropout"};
+    static const char *const described[] = {"backbone", "output-stride", "classes"};
 
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
         if (strcmp(what, "train") != 0 && atr_options_given(options, own[i]))
             return atr_fail(ATR_ERR_USAGE, "--%s belongs to `atrous bench train`", own[i]);
+    if (strcmp(what, "train") == 0 && atr_options_given(options, "labels"))
+        return atr_fail(ATR_ERR_USAGE, "--labels belongs to `atrous bench inference`");
+    for (size_t i = 0; i < sizeof described / sizeof described[0]; i++)
+        if (atr_options_given(options, "model") && atr_options_given(options, described[i]))
+            return atr_fail(ATR_ERR_USAGE, "the file of --model has its own --%s", described[i]);
     return ATR_OK;
 }
 
@@ -130,7 +152,8 @@ static int bench_network(int argc, char **argv)
 
     ATR_TRY(atr_options_create(
         "atrous bench", "[inference|train] [OPTION...]\n   or: atrous bench comm|scaling [OPTION...]",
-        "Times prediction (float tensor to class scores) or a training step (forward, loss, backward, sum "
+        "Times prediction (float tensor to scores or classes of every pixel) or a training step (forward, "
+        "loss, backward, sum "
         "of gradients, update) with made-up pictures and weights; training also on many ranks: `mpirun -n 2 "
         "atrous bench train`.",
         &options));

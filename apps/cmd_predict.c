@@ -62,7 +62,7 @@ static atr_status open_job(predict_job *job, const atr_options *parsed, predict_
         ATR_TRY(atr_size_parse(o->size, &height, &width));
     ATR_TRY(choose_views(o, &views));
     ATR_TRY(atr_session_open(&o->session, NULL, session));
-    ATR_TRY(atr_session_load(session, job->model));
+    ATR_TRY(atr_session_map(session, job->model));
     if (!atr_options_given(parsed, "fit"))
         ATR_TRY(atr_fail_prefix(atr_fit_mode_parse(session->info.fit, &fit), "%s", job->model));
     o->fit = (int)fit;

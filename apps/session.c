@@ -1,5 +1,6 @@
 #include "apps/session.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -193,8 +194,9 @@ done:
     return status;
 }
 
-atr_status atr_session_load_from(atr_session *session, const atr_checkpoint_file *file, atr_status opened,
-                                 const double *dropout)
+/* `mapped`: values stay in the file; for one process. */
+static atr_status load_from(atr_session *session, const atr_checkpoint_file *file, atr_status opened,
+                            const double *dropout, bool mapped)
 {
     atr_model_info *info = NULL;
     atr_status status = opened;
@@ -208,7 +210,8 @@ atr_status atr_session_load_from(atr_session *session, const atr_checkpoint_file
         ATR_TRY(atr_comm_broadcast(session->comm, info, sizeof *info, 0));
     status = atr_session_build(session, info, dropout);
     if (status == ATR_OK && is_root(session))
-        status = atr_checkpoint_load_params(file, ATR_LOAD_STRICT, session->params, NULL);
+        status = mapped ? atr_checkpoint_map_params(file, session->params)
+                        : atr_checkpoint_load_params(file, ATR_LOAD_STRICT, session->params, NULL);
     ATR_TRY(atr_session_agree(session, status));
     if (session->comm != NULL)
         ATR_TRY(atr_comm_broadcast_params(session->comm, session->params, 0));
@@ -218,16 +221,33 @@ done:
     return status;
 }
 
-atr_status atr_session_load(atr_session *session, const char *path)
+atr_status atr_session_load_from(atr_session *session, const atr_checkpoint_file *file, atr_status opened,
+                                 const double *dropout)
+{
+    return load_from(session, file, opened, dropout, false);
+}
+
+static atr_status load(atr_session *session, const char *path, bool mapped)
 {
     atr_checkpoint_file *file = NULL;
     atr_status status = ATR_OK;
 
     if (is_root(session))
         status = atr_checkpoint_open(path, &file);
-    status = atr_session_load_from(session, file, status, NULL);
+    status = load_from(session, file, status, NULL, mapped);
     atr_checkpoint_close(file);
     return status;
+}
+
+atr_status atr_session_load(atr_session *session, const char *path)
+{
+    return load(session, path, false);
+}
+
+atr_status atr_session_map(atr_session *session, const char *path)
+{
+    assert(session->comm == NULL);
+    return load(session, path, true);
 }
 
 static int64_t trainable(const atr_params *params)

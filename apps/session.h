@@ -56,7 +56,9 @@ atr_status atr_session_build(atr_session *session, const atr_model_info *info, c
 
 /* Reads a model file: description, graph, parameters. Collective over the session's comm: rank 0 reads. */
 atr_status atr_session_load(atr_session *session, const char *path);
-/* The same from an open file; `file` is looked at on rank 0 only, `opened` says how opening
+/* The same for a network that is only run, in one process: its weights stay in the file, which must not be written to until then. */
+atr_status atr_session_map(atr_session *session, const char *path);
+/* The same as atr_session_load() from an open file; `file` is looked at on rank 0 only, `opened` says how opening
  * went there. `dropout` as for atr_session_build(). */
 atr_status atr_session_load_from(atr_session *session, const atr_checkpoint_file *file, atr_status opened,
                                  const double *dropout);

@@ -8,6 +8,7 @@ typedef struct entry {
     atr_param_spec spec;
     int64_t offset; /* elements: into the flat values, the f32 buffers, or the counters */
     bool frozen;
+    void *mapped; /* the value, where it stands in a file; NULL: it is in the blocks */
 } entry;
 
 struct atr_params {
@@ -16,6 +17,7 @@ struct atr_params {
     atr_arena *values, *gradients, *buffers, *counters;
     int64_t flat_count, buffer_count, counter_count;
     uint64_t version;
+    atr_mapping *mapping; /* NULL: none */
 };
 
 bool atr_param_is_buffer(atr_param_kind kind)
@@ -124,6 +126,7 @@ void atr_params_destroy(atr_params *params)
     atr_arena_destroy(params->gradients);
     atr_arena_destroy(params->buffers);
     atr_arena_destroy(params->counters);
+    atr_mapping_close(params->mapping);
     atr_free(params->entries);
     atr_free(params);
 }
@@ -150,6 +153,9 @@ atr_tensor atr_params_value(const atr_params *params, int64_t index)
 {
     const entry *e = &params->entries[index];
 
+    if (e->mapped != NULL)
+        return atr_tensor_make(e->spec.kind == ATR_PARAM_TRACKED ? ATR_I64 : ATR_F32, e->spec.rank,
+                               e->spec.dims, e->mapped);
     if (e->spec.kind == ATR_PARAM_TRACKED)
         return atr_tensor_make(ATR_I64, 0, NULL, (int64_t *)atr_arena_at(params->counters, 0) + e->offset);
     const atr_arena *block = atr_param_is_buffer(e->spec.kind) ? params->buffers : params->values;
@@ -163,6 +169,32 @@ atr_tensor atr_params_gradient(const atr_params *params, int64_t index)
     float *data = atr_param_is_buffer(e->spec.kind) || block == NULL ? NULL : block + e->offset;
 
     return atr_tensor_make(ATR_F32, e->spec.rank, e->spec.dims, data);
+}
+
+void atr_params_own_mapping(atr_params *params, atr_mapping *mapping)
+{
+    atr_mapping_close(params->mapping);
+    params->mapping = mapping;
+    for (int64_t i = 0; i < params->count; i++)
+        params->entries[i].mapped = NULL;
+}
+
+void atr_params_map_value(atr_params *params, int64_t index, void *value)
+{
+    params->entries[index].mapped = value;
+}
+
+atr_status atr_params_check_mapping(const atr_params *params)
+{
+    return params->mapping == NULL ? ATR_OK : atr_mapping_check(params->mapping);
+}
+
+void atr_params_drop(const atr_params *params, const float *values, int64_t count)
+{
+    const size_t bytes = (size_t)count * sizeof *values;
+
+    if (params->mapping != NULL && values != NULL && atr_mapping_holds(params->mapping, values, bytes))
+        atr_mapping_drop(params->mapping, values, bytes);
 }
 
 int64_t atr_params_flat_count(const atr_params *params)
@@ -258,6 +290,8 @@ static bool same_specs(const atr_params *a, const atr_params *b)
 
 atr_status atr_params_copy(const atr_params *from, atr_params *to)
 {
+    if (from->mapping != NULL || to->mapping != NULL)
+        return atr_fail(ATR_ERR_INTERNAL, "parameters that stand in a file are not copied by blocks");
     if (!same_specs(from, to))
         return atr_fail(ATR_ERR_SHAPE, "cannot copy %lld parameters onto %lld with other names or shapes",
                         (long long)from->count, (long long)to->count);

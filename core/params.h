@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 
+#include "core/mapping.h"
 #include "core/mem.h"
 #include "core/tensor.h"
 
@@ -54,6 +55,15 @@ int64_t atr_params_find(const atr_params *params, const char *name);
 /* Views of entry `index`; borrowed. The gradient's data is NULL for a buffer, and where there are none. */
 atr_tensor atr_params_value(const atr_params *params, int64_t index);
 atr_tensor atr_params_gradient(const atr_params *params, int64_t index);
+
+/* Values in a file that stand there as they do in memory, instead of copies: for networks that are only run. `mapping` becomes the params' own, also on
+ * failure; then each entry of whom atr_params_map_value() is told has its value in the mapping. The flat blocks know nothing of it. */
+void atr_params_own_mapping(atr_params *params, atr_mapping *mapping);
+void atr_params_map_value(atr_params *params, int64_t index, void *value);
+/* Before values are read again: ATR_ERR_IO when their file has been written to. Without a mapping all is well. */
+atr_status atr_params_check_mapping(const atr_params *params);
+/* Nobody needs these values for now: their memory may go where they stand in a file. They can be read all the same. */
+void atr_params_drop(const atr_params *params, const float *values, int64_t count);
 
 /* The flat blocks: `atr_params_flat_count` f32 each, gaps included. */
 int64_t atr_params_flat_count(const atr_params *params);

@@ -283,6 +283,17 @@ static atr_status run(atr_plan *plan, plan_action action)
     return status;
 }
 
+/* A step's own form of its weights is made: what it was made from may go. */
+static void drop_weights(const atr_plan *plan, const atr_step *step)
+{
+    const atr_conv_attr *conv = &step->conv;
+
+    if (step->op == ATR_OP_CONV || step->op == ATR_OP_CONV_RESIZED || step->op == ATR_OP_CONV_POOLED)
+        atr_params_drop(plan->params, step->weight,
+                        conv->out_channels * (conv->in_channels / conv->groups) * conv->kernel *
+                            conv->kernel);
+}
+
 /* Packs weights anew when the parameters are not those of the last time. */
 static atr_status refresh(atr_plan *plan)
 {
@@ -290,6 +301,9 @@ static atr_status refresh(atr_plan *plan)
 
     if (plan->version == version)
         return ATR_OK;
+    const atr_status mapped = atr_params_check_mapping(plan->params);
+    if (mapped != ATR_OK)
+        return mapped;
     for (int s = 0; s < plan->step_count; s++) {
         atr_step *step = &plan->steps[s];
         if (step->kernel == NULL || step->kernel->refresh == NULL)
@@ -297,6 +311,7 @@ static atr_status refresh(atr_plan *plan)
         const atr_status status = step->kernel->refresh(plan->backend, step);
         if (status != ATR_OK)
             return status;
+        drop_weights(plan, step);
     }
     plan->version = version;
     return ATR_OK;

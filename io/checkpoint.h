@@ -115,6 +115,9 @@ atr_status atr_checkpoint_weights(const atr_checkpoint_file *file, atr_weights *
 /* The same, filled into `params` (see atr_weights_fill for mode, report and errors). */
 atr_status atr_checkpoint_load_params(const atr_checkpoint_file *file, atr_load_mode mode, atr_params *params,
                                       atr_load_report *report);
+/* For networks that are only run: values stay in the file, which is mapped, where it has a table of just these parameters; else they are
+ * read as above, ATR_LOAD_STRICT. */
+atr_status atr_checkpoint_map_params(const atr_checkpoint_file *file, atr_params *params);
 /* The parameters and buffers that training goes on from, all of them and in the right shapes. ATR_ERR_NOT_FOUND: the file has none
  * beside its parameters. */
 atr_status atr_checkpoint_load_trained(const atr_checkpoint_file *file, atr_params *params);

@@ -27,6 +27,9 @@ atr_status atr_checkpoint_write_places(atr_h5 *file, const atr_params *params);
 atr_status atr_checkpoint_read_in_place(const atr_h5 *file, atr_params *params, atr_load_report *report,
                                         bool *fits);
 
+/* The same without reading: values stay in the file, which is mapped (core/params.h). */
+atr_status atr_checkpoint_map_in_place(const atr_h5 *file, atr_params *params, bool *fits);
+
 /* Whether a description is complete and in bounds: told by the writer (ATR_ERR_USAGE) and the reader (ATR_ERR_DATA). */
 atr_status atr_model_info_check(const atr_model_info *info, atr_status fault);
 

@@ -115,6 +115,52 @@ static atr_status read_values(int descriptor, const int64_t *rows, atr_params *p
     return ATR_OK;
 }
 
+/* One parameter in the mapped file; what does not lie there as in memory, at an address for its type, is copied. */
+static atr_status map_value(const atr_mapping *mapping, int64_t offset, atr_params *params, int64_t index)
+{
+    const atr_tensor value = atr_params_value(params, index);
+    const size_t element = atr_dtype_bytes(value.type), bytes = (size_t)atr_tensor_count(&value) * element;
+    void *const at = atr_mapping_at(mapping, offset, bytes);
+
+    if (at == NULL)
+        return atr_fail(ATR_ERR_DATA, "%s lies outside of the file", atr_params_spec(params, index)->name);
+    if (offset % (int64_t)element == 0)
+        atr_params_map_value(params, index, at);
+    else
+        memcpy(value.data, at, bytes);
+    return ATR_OK;
+}
+
+static atr_status map_values(const char *path, const int64_t *rows, atr_params *params)
+{
+    atr_status status = ATR_OK;
+    atr_mapping *mapping = NULL;
+
+    ATR_TRY(atr_mapping_open(path, &mapping));
+    atr_params_own_mapping(params, mapping);
+    for (int64_t i = 0; i < atr_params_count(params); i++)
+        ATR_TRY(map_value(mapping, rows[i * ROW + AT_OFFSET], params, i));
+done:
+    return status == ATR_OK ? ATR_OK : atr_fail_prefix(status, "%s", path);
+}
+
+atr_status atr_checkpoint_map_in_place(const atr_h5 *file, atr_params *params, bool *fits)
+{
+    atr_status status = ATR_OK;
+    int64_t *rows = NULL;
+
+    *fits = false;
+    ATR_TRY(read_rows(file, params, &rows));
+    if (rows == NULL)
+        goto done;
+    ATR_TRY(map_values(atr_h5_path(file), rows, params));
+    atr_params_touch(params);
+    *fits = true;
+done:
+    atr_free(rows);
+    return status;
+}
+
 atr_status atr_checkpoint_read_in_place(const atr_h5 *file, atr_params *params, atr_load_report *report,
                                         bool *fits)
 {

@@ -266,6 +266,15 @@ done:
     return status;
 }
 
+atr_status atr_checkpoint_map_params(const atr_checkpoint_file *file, atr_params *params)
+{
+    bool fits = false;
+    const atr_status status = atr_checkpoint_map_in_place(file->file, params, &fits);
+
+    return status != ATR_OK || fits ? status
+                                    : atr_checkpoint_load_params(file, ATR_LOAD_STRICT, params, NULL);
+}
+
 static atr_status read_slot(const atr_h5 *file, const atr_params *params, const atr_optim_slot *slot)
 {
     atr_status status = ATR_OK;

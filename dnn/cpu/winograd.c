@@ -40,8 +40,8 @@ typedef struct winograd_state {
     int64_t tile_count;
     double g[POINTS_MOST][TAPS];
     float *weights,
-        *turned;          /* [points^2][strips][in][strip], for forward and for the gradient of the input */
-    float *folded, *bias; /* OIHW and [O], where a norm is folded in or there is a bias */
+        *turned; /* [points^2][strips][in][strip], for forward and for the gradient of the input */
+    float *bias; /* [O], where a norm is folded in or there is one */
 } winograd_state;
 
 /* One direction: forward, or the gradient of the input with input and output swapped. */
@@ -250,12 +250,13 @@ atr_status atr_cpu_winograd_prepare(atr_backend *backend, atr_step *step)
     ATR_TRY(ATR_NEW(state->tile_count, &state->tiles));
     place_tiles(step, state);
     ATR_TRY(ATR_NEW(weight_floats(backend, state, in, out), &state->weights));
-    if (step->folded)
-        ATR_TRY(ATR_NEW(out * in * WEIGHTS, &state->folded));
     if (step->folded || step->bias != NULL)
         ATR_TRY(ATR_NEW(out, &state->bias));
     step->scratch_bytes =
         atr_align_up((size_t)thread_floats(backend, step) * sizeof(float)) * (size_t)backend->threads;
+    if (step->folded) /* weights with the norm folded in live only until they are transformed */
+        step->scratch_bytes =
+            (size_t)atr_cpu_max((int64_t)step->scratch_bytes, out * in * WEIGHTS * (int64_t)sizeof(float));
     if (step->training && step->wants_dx[0])
         ATR_TRY(ATR_NEW(weight_floats(backend, state, out, in), &state->turned));
     if (step->training && step->wants_dw) {
@@ -275,7 +276,6 @@ void atr_cpu_winograd_release(atr_step *step)
     atr_free(state->tiles);
     atr_free(state->weights);
     atr_free(state->turned);
-    atr_free(state->folded);
     atr_free(state->bias);
     atr_free(state);
     step->state = NULL;
@@ -334,8 +334,8 @@ atr_status atr_cpu_winograd_refresh(atr_backend *backend, atr_step *step)
     const float *weights = step->weight;
 
     if (step->folded) {
-        atr_conv_fold(step, state->folded, state->bias);
-        weights = state->folded;
+        atr_conv_fold(step, step->scratch, state->bias);
+        weights = step->scratch;
     } else if (state->bias != NULL) {
         memcpy(state->bias, step->bias, (size_t)out * sizeof(float));
     }

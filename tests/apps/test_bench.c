@@ -12,6 +12,7 @@
 #include "io/image.h"
 #include "io/path.h"
 #include "tests/support/command.h"
+#include "tests/support/model.h"
 #include "tests/support/network.h"
 #include "tests/support/scratch.h"
 
@@ -59,6 +60,48 @@ static void the_figures_are_all_there_and_fit_each_other(void **state)
         assert_null(json_object_get(o, "steps"));
         json_decref(o);
     }
+}
+
+/* A small model file under `folder`, of made-up weights. */
+static const char *model_in(const char *folder)
+{
+    const char *path = scratch_text("%s/model.h5", folder);
+
+    model_write(path, 4, NULL);
+    return path;
+}
+
+static void a_model_file_brings_its_network(void **state)
+{
+    char *folder = scratch_create();
+    const char *path = model_in(folder);
+    double loss[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        json_t *o = command_json(command_run(atr_cmd_bench, "bench", "train", "--json", "--size", "33x49",
+                                             "-n", i == 0 ? "1" : "2", "--warmup", "0", "--threads", "1",
+                                             "--model", path, "--no-dropout", NULL));
+        assert_true(number(o, "classes") == 4);
+        loss[i] = number(o, "loss");
+        assert_true(loss[i] > 0);
+        json_decref(o);
+    }
+    assert_true(loss[0] == loss[1]); /* nothing is drawn, nothing is learned */
+    for (int labels = 0; labels < 2; labels++) {
+        json_t *o = command_json(command_run(atr_cmd_bench, "bench", "--json", "--size", "33x49", "-n", "1",
+                                             "--warmup", "1", "--threads", "1", "--model", path,
+                                             labels ? "--labels" : NULL, NULL));
+        assert_string_equal(text(o, "output"), labels ? "labels" : "scores");
+        assert_string_equal(text(o, "backbone"), "mobilenetv2");
+        json_decref(o);
+    }
+    command_expect(2, "has its own --classes", atr_cmd_bench, "bench", "--model", path, "--classes", "4",
+                   NULL);
+    command_expect(2, "bench train", atr_cmd_bench, "bench", "--no-dropout", NULL);
+    command_expect(2, "bench inference", atr_cmd_bench, "bench", "train", "--labels", NULL);
+    command_expect(1, "none.h5", atr_cmd_bench, "bench", "--model", "/none.h5", NULL);
+    scratch_remove(folder);
 }
 
 static void a_profile_has_the_time_of_each_step(void **state)
@@ -175,6 +218,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_figures_are_all_there_and_fit_each_other),
+        cmocka_unit_test(a_model_file_brings_its_network),
         cmocka_unit_test(a_profile_has_the_time_of_each_step),
         cmocka_unit_test(a_profile_tells_kinds_of_steps_beside_the_limits),
         cmocka_unit_test(a_rewrite_that_is_switched_off_is_not_in_the_plan),

@@ -125,6 +125,18 @@ done:
     return status;
 }
 
+static atr_status map(const char *path, atr_params *params)
+{
+    atr_checkpoint_file *file = NULL;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_checkpoint_open(path, &file));
+    ATR_TRY(atr_checkpoint_map_params(file, params));
+done:
+    atr_checkpoint_close(file);
+    return status;
+}
+
 /* The table of places is a short cut to the values that HDF5 finds, too: a table that does not fit the network (or none, in files of
  * older versions) is passed by. One that leads elsewhere is followed, so the test knows that the table is used, and out of the file
  * it is a message. */
@@ -152,6 +164,58 @@ static void places_lead_to_the_same_values(void **unused)
     assert_non_null(strstr(atr_status_message(), "backbone.0.weight"));
     change_places(path, 0, -((int64_t)1 << 50));
     assert_int_equal(load(path, into.params), ATR_ERR_IO);
+    checkpoint_sample_free(&s);
+    checkpoint_sample_free(&into);
+}
+
+/* The first parameter is said to lie at `place`, and is what stands there, in the file or as a copy in `own`. */
+static void map_first(const char *path, int64_t *at, int64_t place, atr_params *params, const void *own)
+{
+    size_t size = 0;
+
+    change_places(path, 0, place - *at);
+    *at = place;
+    must(map(path, params));
+    uint8_t *bytes = scratch_read(path, &size);
+    assert_memory_equal(atr_params_value(params, 0).data, bytes + place, 7 * 3 * 3 * 3 * sizeof(float));
+    assert_int_equal(atr_params_value(params, 0).data == own, place % (int64_t)sizeof(float) != 0);
+    free(bytes);
+}
+
+/* Networks that are only run have their values in the file: the same ones, which cannot be copied by blocks; a place where no float can
+ * lie is copied from, one outside of the file is a message. */
+static void mapped_values_are_those_of_the_file(void **unused)
+{
+    checkpoint_sample s, into;
+    atr_h5 *file = NULL;
+    int64_t at = 0, bytes = 0;
+
+    (void)unused;
+    checkpoint_sample_make(&s, 1);
+    checkpoint_sample_make(&into, 2);
+    const char *path = scratch_text("%s/model.h5", s.folder);
+    const void *own = atr_params_value(into.params, 0).data;
+    must(atr_checkpoint_write(path, &s.ckpt));
+    for (int turn = 0; turn < 2; turn++) {
+        const uint64_t version = atr_params_version(into.params);
+        must(map(path, into.params));
+        assert_same_params(s.params, into.params);
+        assert_true(atr_params_version(into.params) > version);
+        atr_params_drop(into.params, atr_params_value(into.params, 0).data, 7 * 3 * 3 * 3);
+        assert_same_params(s.params, into.params);
+        must(atr_params_check_mapping(into.params));
+    }
+    assert_int_equal(atr_params_copy(into.params, s.params), ATR_ERR_INTERNAL);
+    must(atr_h5_open(path, &file));
+    must(atr_h5_place(file, "params/backbone.0.weight", &at, &bytes));
+    atr_h5_destroy(file);
+    map_first(path, &at, 1024, into.params, own);
+    map_first(path, &at, 1026, into.params, own);
+    map_first(path, &at, 1028, into.params, own);
+    change_places(path, 0, (int64_t)1 << 40);
+    assert_int_equal(atr_params_check_mapping(into.params), ATR_ERR_IO);
+    assert_int_equal(map(path, into.params), ATR_ERR_DATA);
+    assert_non_null(strstr(atr_status_message(), "backbone.0.weight"));
     checkpoint_sample_free(&s);
     checkpoint_sample_free(&into);
 }
@@ -338,6 +402,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trained_weights_stand_beside_the_average),
         cmocka_unit_test(places_lead_to_the_same_values),
+        cmocka_unit_test(mapped_values_are_those_of_the_file),
         cmocka_unit_test(round_trip_is_bit_exact),
         cmocka_unit_test(model_without_training_state),
         cmocka_unit_test(checkpoint_reads_as_weights),

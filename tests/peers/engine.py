@@ -1,6 +1,7 @@
-"""One peer in a process of its own: loads an exported ONNX file, times it, and prints one JSON object.
+"""One peer that predicts, in a process of its own: loads an exported ONNX file, times it, and prints one JSON object.
 
-Work that is timed: a float tensor to logits at the input's size, and (with --jpeg) a JPEG file to a label map of its own size.
+Work that is timed: the process's start to the label map of one picture; a float tensor to logits, and to labels, at the input's size; and (with
+--jpeg) a JPEG file to a label map of its own size.
 """
 import argparse
 import json
@@ -8,92 +9,73 @@ import os
 import resource
 import time
 
-START = time.perf_counter()
 
-
-def load_torch(path, threads, precision, channels_last):
-    """The graph's nodes one by one as PyTorch's functions: what eager mode does with a module of the same layers."""
-    import onnx
+def load_torch(args, labels, channels_last, compiled):
+    """Eager or compiled by inductor with weights frozen into the code, f32 or bf16 by autocast."""
+    import network
     import torch
-    from onnx import numpy_helper
-    from torch.nn import functional as F
 
-    torch.set_num_threads(threads)
-    graph = onnx.load(path).graph
+    class Labels(torch.nn.Module):
+        def __init__(self, scores):
+            super().__init__()
+            self.scores = scores
+
+        def forward(self, x):
+            return self.scores(x).argmax(1).to(torch.uint8)
+
+    torch.set_num_threads(args.threads)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    fixed = {}
-    for tensor in graph.initializer:
-        value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
-        fixed[tensor.name] = value.contiguous(memory_format=layout) if value.dim() == 4 else value
-    for node in graph.node:
-        if node.op_type == "Constant":
-            fixed[node.output[0]] = torch.from_numpy(numpy_helper.to_array(node.attribute[0].t).copy())
+    net = network.build(args.model).to(memory_format=layout)
+    net = Labels(net).eval() if labels else net
+    if compiled:
+        import torch._inductor.config as inductor
 
-    def attributes(node):
-        return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-
-    def step(node):
-        kind, a = node.op_type, attributes(node)
-        if kind == "Conv":
-            pads, stride, dilation = a.get("pads", [0, 0, 0, 0]), a.get("strides", [1, 1]), a.get("dilations", [1, 1])
-            assert pads[:2] == pads[2:], node.name
-            return lambda x, w, b=None: F.conv2d(x, w, b, stride, pads[:2], dilation, a.get("group", 1))
-        if kind == "BatchNormalization":
-            return lambda x, w, b, m, v: F.batch_norm(x, m, v, w, b, False, 0.0, a.get("epsilon", 1e-5))
-        if kind == "Resize":
-            corners = a["coordinate_transformation_mode"] == b"align_corners"
-            return lambda x, *sizes: F.interpolate(x, size=[int(n) for n in sizes[-1][2:]], mode="bilinear", align_corners=corners)
-        if kind == "Clip":
-            return lambda x, low, high: F.hardtanh(x, float(low), float(high))
-        if kind == "Expand":
-            return lambda x, size: x.expand(torch.broadcast_shapes(x.shape, [int(n) for n in size]))
-        if kind == "Concat":
-            return lambda *x: torch.cat(x, a["axis"])
-        simple = {"Relu": F.relu, "Add": torch.add, "GlobalAveragePool": lambda x: F.adaptive_avg_pool2d(x, 1)}
-        if kind in simple:
-            return simple[kind]
-        raise SystemExit(f"engine.py knows no {kind}")
-
-    steps = [(step(n), [i for i in n.input if i], n.output[0]) for n in graph.node if n.op_type != "Constant"]
+        inductor.freezing = True
+        net = torch.compile(net, dynamic=False)
 
     def run(x):
-        values = dict(fixed)
-        values[graph.input[0].name] = torch.from_numpy(x).contiguous(memory_format=layout)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            for function, inputs, output in steps:
-                values[output] = function(*(values[i] for i in inputs))
-        return values[graph.output[0].name].float().numpy()
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bf16"):
+            out = net(torch.from_numpy(x).contiguous(memory_format=layout))
+        return out.numpy() if labels else out.float().numpy()
 
     return run, torch.__version__
 
 
-def load_openvino(path, threads, precision, _):
+def onnx_file(args, labels):
+    return args.labels_model if labels else args.model
+
+
+def load_openvino(args, labels):
+    """int8: a quantized file, what it leaves in floating point in the best precision that the processor has."""
     import openvino as ov
 
-    core = ov.Core()
-    model = core.compile_model(path, "CPU", {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision,
-                                             "PERFORMANCE_HINT": "LATENCY"})
+    hint = {"INFERENCE_PRECISION_HINT": args.precision} if args.precision != "int8" else {}
+    model = ov.Core().compile_model(onnx_file(args, labels), "CPU",
+                                    {"INFERENCE_NUM_THREADS": args.threads, "PERFORMANCE_HINT": "LATENCY", **hint})
     request = model.create_infer_request()
     return lambda x: request.infer([x])[model.output(0)], ov.__version__.split("-")[0]
 
 
-def load_onnxruntime(path, threads, precision, _):
+def load_onnxruntime(args, labels):
     import onnxruntime as ort
 
-    assert precision == "f32"
+    assert args.precision in ("f32", "int8")
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    options.intra_op_num_threads = args.threads
+    session = ort.InferenceSession(onnx_file(args, labels), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda x: session.run(None, {name: x})[0], ort.__version__
 
 
-ENGINES = {"torch": (load_torch, False), "torch-channels-last": (load_torch, True),
-           "openvino": (load_openvino, None), "onnxruntime": (load_onnxruntime, None)}
+ENGINES = {"torch": lambda args, labels: load_torch(args, labels, False, False),
+           "torch-channels-last": lambda args, labels: load_torch(args, labels, True, False),
+           "torch-compiled": lambda args, labels: load_torch(args, labels, True, True),
+           "openvino": load_openvino, "onnxruntime": load_onnxruntime}
 
 
 def label_map(run, path, height, width):
-    """A JPEG to class ids at its own size: fitted with its aspect kept, scores to shares, cut out, enlarged, the best class."""
+    """A JPEG to class ids at its own size, as the reference goes: fitted with its aspect kept, scores to shares, cut out, enlarged, the best class."""
+    import cv2
     import numpy as np
     from PIL import Image
 
@@ -104,16 +86,11 @@ def label_map(run, path, height, width):
     canvas = Image.new("RGB", (width, height), (128, 128, 128))
     canvas.paste(picture.resize(inner, Image.BICUBIC), (x, y))
     pixels = np.asarray(canvas, np.float32).transpose(2, 0, 1)[None] / 255
-    logits = run(np.ascontiguousarray(pixels))[0][:, y:y + inner[1], x:x + inner[0]]
-    shares = np.exp(logits - logits.max(0))
-    shares /= shares.sum(0)
-    best, ids = None, np.zeros((picture.height, picture.width), np.uint8)
-    for k, share in enumerate(shares):
-        large = np.asarray(Image.fromarray(share).resize(picture.size, Image.BILINEAR))
-        better = large > best if best is not None else np.ones_like(large, bool)
-        best = large.copy() if best is None else np.maximum(best, large)
-        ids[better] = k
-    return ids
+    logits = run(np.ascontiguousarray(pixels))[0].transpose(1, 2, 0)
+    shares = np.exp(logits - logits.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
+    inside = np.ascontiguousarray(shares[y:y + inner[1], x:x + inner[0]])
+    return cv2.resize(inside, picture.size, interpolation=cv2.INTER_LINEAR).argmax(-1).astype(np.uint8)
 
 
 def timed(repeats, call):
@@ -126,65 +103,34 @@ def timed(repeats, call):
     return times
 
 
-def convolution(folder):
-    """An ONNX file with one convolution that every engine is good at: 256 to 256 channels, 3x3, 128x128."""
-    import numpy as np
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    weights = numpy_helper.from_array(np.ones((256, 256, 3, 3), np.float32), "w")
-    shape = [1, 256, 128, 128]
-    graph = helper.make_graph([helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])], "one",
-                              [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)], [weights])
-    path = os.path.join(folder, "convolution.onnx")
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path, np.ones(shape, np.float32)
-
-
-def limits(threads):
-    """GFLOP/s of the best convolution of the peers, and GB/s of a copy by all threads: bytes read and written."""
-    import tempfile
-    from concurrent.futures import ThreadPoolExecutor
-
-    import numpy as np
-
-    with tempfile.TemporaryDirectory() as folder:
-        path, x = convolution(folder)
-        ms = min(min(timed(8, lambda run=load(path, threads, "f32", None)[0]: run(x)))
-                 for load in (load_openvino, load_onnxruntime))
-    a, b = np.ones((threads, 1 << 25), np.float32), np.zeros((threads, 1 << 25), np.float32)
-    with ThreadPoolExecutor(threads) as pool:
-        copy = min(timed(8, lambda: list(pool.map(lambda i: np.copyto(b[i], a[i]), range(threads)))))
-    return {"gflop_per_s": 2 * 256 * 256 * 9 * 128 * 128 / ms / 1e6, "copy_gb_per_s": 2 * a.nbytes / copy / 1e6}
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("engine", choices=[*ENGINES, "limits"])
-    parser.add_argument("--model")
+    parser.add_argument("engine", choices=ENGINES)
+    parser.add_argument("--model", required=True, help="ONNX file to logits")
+    parser.add_argument("--labels-model", required=True, help="ONNX file to class ids")
     parser.add_argument("--precision", default="f32")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--input", help=".npy, f32 [1,3,H,W]")
-    parser.add_argument("--logits", help=".npy to write")
+    parser.add_argument("--input", required=True, help=".npy, f32 [1,3,H,W]")
+    parser.add_argument("--logits", required=True, help=".npy to write")
+    parser.add_argument("--labels", required=True, help=".npy to write")
+    parser.add_argument("--first", required=True, help="picture of the first label map")
+    parser.add_argument("--born", type=float, required=True, help="time.time() when this process was started")
     parser.add_argument("--jpeg", action="append", default=[])
     args = parser.parse_args()
-    if args.engine == "limits":
-        print(json.dumps(limits(args.threads)))
-        return
     import numpy as np
 
-    load, layout = ENGINES[args.engine]
     x = np.load(args.input)
-    run, version = load(args.model, args.threads, args.precision, layout)
-    logits = run(x)
-    out = {"version": version, "cold_start_s": time.perf_counter() - START}
-    if args.logits:
-        np.save(args.logits, logits)
-    out["ms"] = timed(args.repeats, lambda: run(x))
+    run, version = ENGINES[args.engine](args, False)
+    label_map(run, args.first, *x.shape[2:])
+    out = {"version": version, "first_mask_s": time.time() - args.born}
+    np.save(args.logits, run(x))
+    out["scores_ms"] = timed(args.repeats, lambda: run(x))
     out["peak_rss_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     out["jpeg_ms"] = {path: timed(args.repeats, lambda: label_map(run, path, *x.shape[2:])) for path in args.jpeg}
+    run = ENGINES[args.engine](args, True)[0]
+    np.save(args.labels, run(x))
+    out["labels_ms"] = timed(args.repeats, lambda: run(x))
     print(json.dumps(out))
 
 
