@@ -41,6 +41,7 @@ typedef struct atr_bench_train {
     atr_bench_watch watch;
     double *seconds, *seconds_alone, *phases; /* [repeats], [repeats], [ATR_PHASES, repeats] */
     double *backward, *backward_alone;        /* [repeats] s from first slice to last */
+    double *converting;                       /* [repeats] s: atr_reducer_converting() */
 } atr_bench_train;
 
 typedef struct atr_bench {
@@ -59,7 +60,8 @@ typedef struct atr_bench {
     atr_samples times; /* s; of training, the slowest rank's for each step */
     atr_bench_train train;
     double alone_min, alone_median; /* s, mean over the ranks, with --against-alone */
-    double host; /* s by which backward is longer where it looks after sums: mean over the ranks */
+    double host;    /* s by which backward is longer where it looks after sums: mean over the ranks */
+    double convert; /* s that rounding to bf16 and back takes in a step: mean over the ranks */
     double phase_medians[ATR_PHASES]; /* s, of this rank, of training */
 } atr_bench;
 

@@ -38,13 +38,23 @@ static double images_per_s(const atr_bench *b)
     return (double)(b->batch * rank_count(b)) / b->times.median;
 }
 
+static double gradient_bytes(const atr_bench *b)
+{
+    return (double)atr_params_flat_count(b->session.params) * (double)sizeof(float);
+}
+
+/* Bytes of f32 gradients that a rank rounds to bf16, adds and widens in a second: what `simulate` calls K; 0: none. */
+static double convert_rate(const atr_bench *b)
+{
+    return b->convert > 0 ? 1e-9 * gradient_bytes(b) / b->convert : 0;
+}
+
 /* Bytes that each rank takes in and adds up in a second, by the time they take from backward: what `simulate` calls C; 0: none. */
 static double host_rate(const atr_bench *b)
 {
-    const double bytes = (double)atr_params_flat_count(b->session.params) * (double)sizeof(float);
     const double ranks = rank_count(b);
 
-    return b->host > 0 ? 1e-9 * (ranks - 1) / ranks * bytes / b->host : 0;
+    return b->host > 0 ? 1e-9 * (ranks - 1) / ranks * gradient_bytes(b) / b->host : 0;
 }
 
 static const char *work_of(const atr_bench *b)
@@ -64,6 +74,8 @@ static json_t *training_json(const atr_bench *b)
         json_object_set_new(phases, atr_phase_name((atr_phase)p), json_real(1e3 * b->phase_medians[p]));
     json_object_set_new(out, "phases_ms", phases);
     json_object_set_new(out, "reducer", json_string(atr_reducer_text(b->train.reducer, text)));
+    json_object_set_new(out, "convert_ms", json_real(1e3 * b->convert));
+    json_object_set_new(out, "convert_gbyte_per_s", json_real(convert_rate(b)));
     if (b->options->against_alone)
         json_object_update_missing_new(out,
                                        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "alone_min_ms",
@@ -89,6 +101,9 @@ static void print_training(const atr_bench *b)
                b->alone_median / b->times.median);
     if (b->options->against_alone && rank_count(b) > 1)
         printf("  sums           make backward %.1f ms longer: %.2f GB/s\n", 1e3 * b->host, host_rate(b));
+    if (b->convert > 0)
+        printf("  bf16           rounded, added and widened in %.1f ms: %.2f GB/s\n", 1e3 * b->convert,
+               convert_rate(b));
 }
 
 static atr_status print_json(const atr_bench *b)

@@ -26,6 +26,7 @@ static atr_status create_parts(atr_bench *b)
     ATR_TRY(ATR_NEW(repeats, &t->seconds_alone));
     ATR_TRY(ATR_NEW(repeats, &t->backward));
     ATR_TRY(ATR_NEW(repeats, &t->backward_alone));
+    ATR_TRY(ATR_NEW(repeats, &t->converting));
     ATR_TRY(ATR_NEW(ATR_PHASES * repeats, &t->phases));
     if (b->options->trace != NULL)
         ATR_TRY(atr_step_recorder_create(repeats, &t->recorder));
@@ -243,6 +244,7 @@ atr_status atr_bench_train_measure(atr_bench *b)
         if (b->profile != NULL)
             atr_bench_profile_begin(b->profile);
         ATR_TRY(timed_step(b, false, record && !o->against_alone, &result, &t->seconds[i], &t->backward[i]));
+        t->converting[i] = atr_reducer_converting(t->reducer);
         if (b->profile != NULL)
             end_profile(b, &result, t->seconds[i]);
         b->loss = result.loss;
@@ -251,6 +253,8 @@ atr_status atr_bench_train_measure(atr_bench *b)
     }
     for (int p = 0; p < ATR_PHASES; p++)
         b->phase_medians[p] = atr_samples_of(t->phases + p * o->repeats, o->repeats).median;
+    b->convert = atr_samples_of(t->converting, o->repeats).median / atr_comm_size(b->comm);
+    ATR_TRY(atr_comm_sum_f64(b->comm, &b->convert, 1));
     ATR_TRY(take_slowest(b->comm, t->seconds, o->repeats));
     b->times = atr_samples_of(t->seconds, o->repeats);
     if (o->against_alone)
@@ -276,5 +280,6 @@ void atr_bench_train_close(atr_bench_train *t)
     atr_free(t->seconds_alone);
     atr_free(t->backward);
     atr_free(t->backward_alone);
+    atr_free(t->converting);
     atr_free(t->phases);
 }

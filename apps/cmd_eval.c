@@ -4,6 +4,7 @@
 
 #include "apps/cli.h"
 #include "apps/cmd_eval_impl.h"
+#include "apps/stage.h"
 #include "apps/train_options.h"
 #include "core/progress.h"
 #include "core/timer.h"
@@ -36,6 +37,12 @@ static const atr_option rows[] = {
      .offset = offsetof(atr_eval_options, size),
      .argument = "H[xW]",
      .help = "network's input for letterbox and stretch; the model's own unless given"},
+    {.name = "stage",
+     .kind = ATR_OPTION_STRING,
+     .offset = offsetof(atr_eval_options, stage),
+     .argument = "DIR",
+     .help = "copy the data set to this folder of each node first (a local disk, /dev/shm) and read it "
+             "there; a good copy, also one of train's, is found again"},
     {.name = "json",
      .kind = ATR_OPTION_FLAG,
      .offset = offsetof(atr_eval_options, json),
@@ -168,6 +175,30 @@ done:
     return status;
 }
 
+/* Collective; agreed where it is staged. The line on the copy goes to stderr, for stdout may be JSON. */
+static atr_status open_data(const atr_options *parsed, const char *stage, atr_comm *comm, atr_dataset **out)
+{
+    const char **names = NULL;
+    int64_t count = 0;
+    atr_text said = {0};
+    atr_status status = atr_cli_arguments(parsed, 1, &names, &count);
+
+    if (stage == NULL) {
+        ATR_TRY(status);
+        ATR_TRY(atr_dataset_open_all(names, count, out));
+        goto done;
+    }
+    ATR_TRY(atr_comm_agree(comm, status));
+    ATR_TRY(atr_stage_open_dataset(comm, stage, names, count, out, &said));
+    if (said.bytes != NULL)
+        fprintf(stderr, "%s\n", said.bytes);
+
+done:
+    atr_free(said.bytes);
+    atr_free(names);
+    return status;
+}
+
 static atr_status evaluate_model(const atr_options *parsed, const atr_eval_options *options, atr_comm *comm,
                                  bool *partly)
 {
@@ -177,17 +208,12 @@ static atr_status evaluate_model(const atr_options *parsed, const atr_eval_optio
     atr_session session = {0};
     atr_confusion confusion = {0};
     atr_dataset *dataset = NULL;
-    const char **data = NULL;
-    int64_t count = 0;
     atr_status status = ATR_OK;
 
     ATR_TRY(atr_session_open(&options->session, comm, &session));
     ATR_TRY(atr_session_load(&session, atr_options_positional(parsed, 0)));
-    status = read_options(parsed, options, &session.info, &wanted);
-    if (status == ATR_OK)
-        status = atr_cli_arguments(parsed, 1, &data, &count);
-    if (status == ATR_OK)
-        status = atr_dataset_open_all(data, count, &dataset);
+    ATR_TRY(atr_comm_agree(comm, read_options(parsed, options, &session.info, &wanted)));
+    status = open_data(parsed, options->stage, comm, &dataset);
     if (status == ATR_OK)
         status = atr_confusion_init(session.info.classes, &confusion);
     ATR_TRY(atr_comm_agree(comm, status));
@@ -202,14 +228,14 @@ done:
     atr_confusion_free(&confusion);
     atr_dataset_close(dataset);
     atr_session_close(&session);
-    atr_free(data);
     return status;
 }
 
 /* What belongs to the other way would be ignored without a word. */
 static atr_status check_usage(const atr_options *parsed, const atr_eval_options *options)
 {
-    static const char *const of_folder[] = {"classes", "ignore", "list"}, *const of_model[] = {"fit", "size"};
+    static const char *const of_folder[] = {"classes", "ignore", "list"}, *const of_model[] = {"fit", "size",
+                                                                                               "stage"};
     const bool folder = options->predictions != NULL;
     atr_status status = ATR_OK;
 
@@ -219,7 +245,7 @@ static atr_status check_usage(const atr_options *parsed, const atr_eval_options 
             status = atr_fail(ATR_ERR_USAGE, "--%s goes with --predictions", of_folder[i]);
             goto done;
         }
-    for (int i = 0; folder && i < 2; i++)
+    for (int i = 0; folder && i < 3; i++)
         if (atr_options_given(parsed, of_model[i])) {
             status =
                 atr_fail(ATR_ERR_USAGE, "--%s is for a model: with --predictions none runs", of_model[i]);

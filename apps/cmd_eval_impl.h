@@ -6,7 +6,7 @@
 /* The two ways of `atrous eval`: a network, or masks that were predicted before. */
 
 typedef struct atr_eval_options {
-    const char *out, *split, *size, *predictions, *classes, *list;
+    const char *out, *split, *size, *stage, *predictions, *classes, *list;
     atr_list ignore;
     int fit;
     bool json, plots;

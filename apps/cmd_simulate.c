@@ -87,6 +87,16 @@ static const atr_option rows[] = {
      .most = 1e6,
      .argument = "GBYTE",
      .help = "that the ranks of a node together copy per second; 0: infinite"},
+    {.name = "convert-gbyte",
+     .kind = ATR_OPTION_REAL,
+     .offset = offsetof(atr_simulate_options, convert_gbyte),
+     .value = "1",
+     .least = 0,
+     .most = 1e6,
+     .argument = "GBYTE",
+     .help =
+         "f32 gradients that a rank's thread rounds to bf16, adds and widens per second, with --wire bf16; "
+         "0: infinite"},
     {.name = "allreduce",
      .kind = ATR_OPTION_LIST,
      .offset = offsetof(atr_simulate_options, reductions),
@@ -185,6 +195,7 @@ static atr_cluster cluster_of(const atr_simulate_options *o, const atr_step_trac
                          .bandwidth = rate_of(o->bandwidth_gbit, 1e9 / 8),
                          .host_rate = rate_of(o->host_gbyte, 1e9),
                          .memory_rate = rate_of(o->memory_gbyte, 1e9),
+                         .convert_rate = rate_of(o->convert_gbyte, 1e9),
                          .spread = 0.01 * o->spread * step_seconds(trace, o->figure)};
 }
 

@@ -8,7 +8,7 @@ const char *const atr_reduction_names[ATR_REDUCTIONS + 1] = {
 const char *atr_reduction_formula(atr_reduction reduction)
 {
     static const char *const texts[ATR_REDUCTIONS] = {
-        "as atrous sums: halving, with bf16 on the wire pairwise",
+        "as atrous sums: halving, with bf16 on the wire pairwise; bf16: thread + n/K, n in f32",
         "2(p-1) a + 2(p-1)/p n/B; thread (p-1)/p n/C",
         "2 ceil(lg p) (a + n/B); thread ceil(lg p) n/C",
         "ceil(lg p) (a + n/B); thread ceil(lg p) n/C; p not a power of two: p = 2^floor(lg p), + 2 (a + "
@@ -140,7 +140,7 @@ static void hierarchical(const atr_cluster *c, double n, double full, atr_sum_co
         atr_sum_cost between = {0};
         flat(&leaders, n, full, &between);
         cost->wire += between.wire;
-        cost->host += between.host * full / n;
+        cost->host += between.host;
     }
 }
 
@@ -164,8 +164,8 @@ atr_sum_cost atr_reduction_cost(atr_reduction reduction, const atr_cluster *clus
         hierarchical(cluster, n, full, &cost);
     else
         flat(cluster, n, full, &cost);
-    if (reduction != ATR_REDUCTION_HIERARCHICAL)
-        cost.host *= full / n; /* f32 values are rounded, added and widened whatever the wire carries */
+    if (n < full && (reduction != ATR_REDUCTION_HIERARCHICAL || cluster->nodes > 1))
+        cost.convert = full / cluster->convert_rate;
     return cost;
 }
 
@@ -200,7 +200,7 @@ static double small_seconds(const atr_cluster *cluster, const double *bytes, int
         for (size_t k = 0; k < sizeof ways / sizeof ways[0]; k++) {
             const atr_sum_cost cost =
                 atr_reduction_cost(ways[k], cluster, bytes[i] / (double)sizeof(float), sizeof(float));
-            least = fmin(least, fmax(cost.wire, cost.host));
+            least = fmin(least, atr_sum_seconds(cost));
         }
         seconds += least;
     }
@@ -244,11 +244,11 @@ static void add_bucket(line *l, int64_t from, int64_t to)
         l->slice++;
     const double ready = plan->overlap ? l->trace->slices[l->slice].at[l->figure] : backward;
     const double start = fmax(ready + l->delay, l->end);
-    const double seconds = fmax(cost.wire, cost.host);
+    const double seconds = atr_sum_seconds(cost);
 
     l->end = start + seconds;
     if (plan->overlap && !plan->thread && start < backward + l->delay)
-        l->delay += cost.host;
+        l->delay += cost.host + cost.convert;
     l->out->sums += seconds;
     l->out->buckets++;
 }

@@ -38,15 +38,23 @@ typedef struct atr_cluster {
     double bandwidth;     /* B, bytes/s; INFINITY: no time */
     double host_rate;   /* C, bytes/s that a rank's thread takes in and adds to its own; INFINITY: no time */
     double memory_rate; /* M, bytes/s that the ranks of one node together copy; INFINITY: no time */
+    double
+        convert_rate; /* K, bytes/s of f32 values that a rank rounds to bf16, adds and widens; INFINITY: no time */
     double spread; /* s, standard deviation of a rank's time for a step: all wait for the slowest of them */
 } atr_cluster;
 
 /* Where the time of a sum goes, in s. The thread takes in what arrives while more is on its way, so the sum takes the longer of
- * both. */
+ * wire and host. While it converts, nobody moves data (dist/reducer_wire.c converts whole buckets between two calls of MPI): that time comes on
+ * top. */
 typedef struct atr_sum_cost {
-    double wire; /* on the links: a thread may compute meanwhile */
-    double host; /* of the thread that looks after it: adding and copying */
+    double wire;    /* on the links: a thread may compute meanwhile */
+    double host;    /* of the thread that looks after it: adding and copying */
+    double convert; /* of the same thread: to bf16 and back */
 } atr_sum_cost;
+static inline double atr_sum_seconds(atr_sum_cost cost)
+{
+    return (cost.wire > cost.host ? cost.wire : cost.host) + cost.convert;
+}
 
 /* The sum of `count` f32 values over all ranks of the cluster, `wire_bytes` (4, or 2 for bf16) each on the wire; 0 for one rank. */
 atr_sum_cost atr_reduction_cost(atr_reduction reduction, const atr_cluster *cluster, double count,

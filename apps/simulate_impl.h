@@ -9,7 +9,7 @@
 typedef struct atr_simulate_options {
     atr_list nodes, reductions;
     int64_t ranks;
-    double latency_us, bandwidth_gbit, host_gbyte, memory_gbyte; /* rates: 0 is infinite */
+    double latency_us, bandwidth_gbit, host_gbyte, memory_gbyte, convert_gbyte; /* rates: 0 is infinite */
     double bucket_mb, edge_mb;
     double speed;  /* nodes compute so many times as fast as the traced one */
     double spread; /* percent of a step */

@@ -23,6 +23,8 @@ static void print_head(const atr_simulation *s)
     printf("  network        a = %.4g us, B = %.4g Gbit/s in each direction, C = %g GB/s, M = %g GB/s, "
            "%lld ranks a node, spread %.2g %%\n",
            o->latency_us, o->bandwidth_gbit, o->host_gbyte, o->memory_gbyte, (long long)o->ranks, o->spread);
+    if (o->wire == ATR_WIRE_BF16)
+        printf("  bf16           K = %g GB/s\n", o->convert_gbyte);
 }
 
 static void print_text(const atr_simulation *s)
@@ -63,12 +65,12 @@ static atr_status print_json(const atr_simulation *s)
         for (int overlap = 0; overlap < 2; overlap++)
             json_array_append_new(results, row_json(&s->rows[i], overlap));
     json_t *const out = json_pack(
-        "{s:s, s:s, s:s, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:s, s:o}", "trace", s->path,
+        "{s:s, s:s, s:s, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:s, s:o}", "trace", s->path,
         "work", s->trace.work, "figure", o->figure == ATR_TRACE_MIN ? "min" : "median", "speed", o->speed,
         "spread_percent", o->spread, "ranks_per_node", (json_int_t)o->ranks, "latency_us", o->latency_us,
         "bandwidth_gbit", o->bandwidth_gbit, "host_gbyte", o->host_gbyte, "memory_gbyte", o->memory_gbyte,
-        "bucket_mb", o->bucket_mb, "edge_mb", o->edge_mb, "wire", atr_wire_names[o->wire], "progress",
-        atr_reducer_progress_names[o->progress], "results", results);
+        "convert_gbyte", o->convert_gbyte, "bucket_mb", o->bucket_mb, "edge_mb", o->edge_mb, "wire",
+        atr_wire_names[o->wire], "progress", atr_reducer_progress_names[o->progress], "results", results);
     return atr_cli_json(out, 7);
 }
 

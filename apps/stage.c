@@ -333,3 +333,21 @@ void atr_staged_free(atr_staged *staged)
     atr_free(staged->files);
     *staged = (atr_staged){0};
 }
+
+atr_status atr_stage_open_dataset(atr_comm *comm, const char *folder, const char *const *names, int64_t count,
+                                  atr_dataset **out, atr_text *said)
+{
+    atr_staged staged = {0};
+    char **files = NULL;
+    int64_t file_count = 0;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_comm_agree(comm, atr_dataset_files(names, count, &files, &file_count)));
+    ATR_TRY(atr_stage_files(comm, folder, files, file_count, &staged, said));
+    ATR_TRY(atr_comm_agree(comm, atr_dataset_open_files(staged.files, staged.count, out)));
+
+done:
+    atr_staged_free(&staged);
+    atr_dataset_files_free(files, file_count);
+    return status;
+}

@@ -21,4 +21,9 @@ atr_status atr_stage_files(atr_comm *comm, const char *folder, char *const *sour
                            atr_staged *out, atr_text *said);
 void atr_staged_free(atr_staged *staged);
 
+/* The data set of copies of the files that `names` [count] mean (atr_dataset_files()). Collective; the status is agreed. `*said`, owned by the
+ * caller, and errors as above. */
+atr_status atr_stage_open_dataset(atr_comm *comm, const char *folder, const char *const *names, int64_t count,
+                                  atr_dataset **out, atr_text *said);
+
 #endif

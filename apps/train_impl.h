@@ -43,6 +43,7 @@ struct atr_trainer {
     atr_optim *optim;
     atr_loss *loss;
     atr_reducer *reducer;
+    int64_t unsent_count;         /* the same on all ranks */
     atr_ema *ema;                 /* NULL: none */
     float *sums;                  /* gradients of a step's parts; NULL: it has one */
     atr_parallel parallel;        /* of the above */
@@ -59,6 +60,7 @@ struct atr_trainer {
     /* Rank 0. */
     atr_run_lock *lock;
     atr_run_writer *writer;
+    float *unsent;                     /* [unsent_count, flat] for checkpoints: train_unsent.c */
     double deadline;                   /* atr_seconds() at which the run must have stopped; INFINITY: never */
     double longest_step, save_seconds; /* of this process */
     atr_runlog *log;
@@ -98,6 +100,15 @@ int64_t atr_train_phase_batch(const atr_trainer *trainer, const atr_train_phase 
 
 /* The network that is evaluated and shown: the average of the weights where there is one. */
 atr_params *atr_train_shown_params(const atr_trainer *trainer);
+
+/* train_unsent.c: with bf16 on the wire, what is still to be sent. Collective, agreed; nothing with f32. */
+
+/* After the reducer is made: room for it. */
+atr_status atr_train_unsent_open(atr_trainer *trainer);
+/* Fills it for the next checkpoint; waits for the one before. */
+atr_status atr_train_unsent_take(atr_trainer *trainer);
+/* Gives the reducer what the checkpoint holds (`file`: NULL on ranks other than 0). */
+atr_status atr_train_unsent_resume(atr_trainer *trainer, const atr_checkpoint_file *file);
 
 /* train_state.c: checkpoints of a run. Collective, agreed. */
 

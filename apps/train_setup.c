@@ -11,18 +11,14 @@
 #include "core/timer.h"
 #include "dist/monitor.h"
 
-/* Copies of the data set's files near the ranks, and the data set of them. Collective. */
+/* Collective. */
 static atr_status open_staged(atr_trainer *trainer)
 {
-    atr_staged staged = {0};
     atr_text said = {0};
-    char **files = NULL;
-    int64_t count = 0;
     atr_status status = ATR_OK;
 
-    ATR_TRY(
-        atr_comm_agree(trainer->comm, atr_dataset_files(trainer->data, trainer->data_count, &files, &count)));
-    status = atr_stage_files(trainer->comm, trainer->options->stage, files, count, &staged, &said);
+    status = atr_stage_open_dataset(trainer->comm, trainer->options->stage, trainer->data,
+                                    trainer->data_count, &trainer->dataset, &said);
     if (status == ATR_ERR_STOPPED)
         atr_train_say(trainer,
                       "R03: %s: stopped before the first step, exit 75. What was staged is kept: the "
@@ -31,13 +27,9 @@ static atr_status open_staged(atr_trainer *trainer)
     ATR_TRY(status);
     if (trainer->root && said.bytes != NULL)
         atr_train_say(trainer, "%s", said.bytes);
-    ATR_TRY(
-        atr_comm_agree(trainer->comm, atr_dataset_open_files(staged.files, staged.count, &trainer->dataset)));
 
 done:
     atr_free(said.bytes);
-    atr_staged_free(&staged);
-    atr_dataset_files_free(files, count);
     return status;
 }
 
@@ -152,6 +144,7 @@ static atr_status create(atr_trainer *trainer, atr_checkpoint_file **file)
         ATR_TRY(atr_train_model_fresh(trainer));
     ATR_TRY(atr_comm_agree(trainer->comm, create_optim(trainer)));
     ATR_TRY(create_reducer(trainer));
+    ATR_TRY(atr_train_unsent_open(trainer));
     ATR_TRY(atr_norm_ranks_open(trainer->comm, trainer->config.norm_ranks, &trainer->norm_ranks));
     if (trainer->resumed)
         ATR_TRY(atr_train_resume_optim(trainer, *file));
@@ -212,6 +205,7 @@ void atr_trainer_destroy(atr_trainer *trainer)
     atr_loss_destroy(trainer->loss);
     atr_ema_destroy(trainer->ema);
     atr_free(trainer->sums);
+    atr_free(trainer->unsent);
     atr_free(trainer->step_samples);
     atr_plans_destroy(trainer->plans);
     atr_norm_ranks_close(&trainer->norm_ranks);

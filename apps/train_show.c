@@ -70,6 +70,7 @@ static void show_memory(const atr_trainer *trainer)
 
     /* What atr_run_writer copies: all of it but gradients and sums. */
     const int copied = 1 + atr_optim_moment_count(trainer->optim) + (trainer->ema != NULL);
+    const double unsent = (double)trainer->unsent_count; /* kept in either case */
 
     atr_train_say(trainer,
                   "memory per rank: %.0f MiB activations, %.0f MiB values, gradients and moments; rank 0 a "
@@ -77,7 +78,7 @@ static void show_memory(const atr_trainer *trainer)
                   "for checkpoints",
                   (double)atr_plan_arena_bytes(atr_plans_largest(trainer->plans)) * mib,
                   (values * blocks + (double)atr_reducer_bytes(trainer->reducer)) * mib,
-                  trainer->options->async_save ? values * copied * mib : 0.0);
+                  values * mib * (unsent + (trainer->options->async_save ? (double)copied : 0.0)));
 }
 
 /* "epochs 1-50: backbone frozen, batch 8, 45 steps each, learning rate 0.0035 to 3.5e-05 (scaled to the batch)" */

@@ -45,6 +45,8 @@ static atr_status start_checkpoint(const atr_trainer *trainer, bool best)
         .optim = &optim,
         .state = &state,
         .trained = trainer->ema != NULL ? trainer->session.params : NULL,
+        .unsent_count = trainer->unsent_count,
+        .unsent = trainer->unsent,
     };
 
     if (trainer->ema != NULL)
@@ -70,12 +72,19 @@ atr_status atr_train_save(atr_trainer *trainer, bool best)
     atr_status status = ATR_OK;
 
     status = atr_comm_enter(trainer->comm, ATR_DOING_CHECKPOINT, trainer->cursor.global_step);
+    if (trainer->unsent_count > 0) {
+        ATR_TRY(atr_comm_agree(trainer->comm, status));
+        ATR_TRY(atr_train_unsent_take(trainer));
+    }
     if (trainer->root && status == ATR_OK) {
         status = start_checkpoint(trainer, best);
         note_saved(trainer);
     }
     (void)atr_comm_enter(trainer->comm, ATR_DOING_AGREEMENT, trainer->cursor.global_step);
-    return atr_comm_agree(trainer->comm, status);
+    status = atr_comm_agree(trainer->comm, status);
+
+done:
+    return status;
 }
 
 atr_status atr_train_save_wait(atr_trainer *trainer)
@@ -231,6 +240,7 @@ atr_status atr_train_resume_optim(atr_trainer *trainer, const atr_checkpoint_fil
                                0));
     atr_optim_set_update_count(trainer->optim, state.step);
     ATR_TRY(resume_average(trainer, file));
+    ATR_TRY(atr_train_unsent_resume(trainer, file));
 
 done:
     return status;

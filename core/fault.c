@@ -59,6 +59,16 @@ static bool wanted_here(const char *place, int rank, int64_t step, fault *out)
            fits(out->step, step);
 }
 
+/* From then on the others have to notice. Past stdio, whose buffers die with the process. */
+static void stamp(const char *action)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    dprintf(STDERR_FILENO, "ATR_TEST_FAULT: %s at %lld.%03ld\n", action, (long long)now.tv_sec,
+            now.tv_nsec / 1000000);
+}
+
 atr_status atr_fault(const char *place, int rank, int64_t step)
 {
     fault f;
@@ -67,6 +77,7 @@ atr_status atr_fault(const char *place, int rank, int64_t step)
         return ATR_OK;
     nanosleep(&(struct timespec){.tv_nsec = 300 * 1000 * 1000},
               NULL); /* in the middle of it: others have seen it begin */
+    stamp(f.action);
     if (strcmp(f.action, "kill") == 0)
         raise(SIGKILL);
     else if (strcmp(f.action, "stop") == 0)

@@ -18,6 +18,7 @@
  * PLACE   what the process is doing: the names of dist/monitor.h ("forward", "all-reduce"), and "write", in the middle of a
  *         checkpoint's file.
  *
+ * Before it happens (but for nan) stderr says when: "ATR_TEST_FAULT: kill at 1700000000.123", in seconds of the epoch.
  * Without the variable a call costs a look at the environment. */
 
 /* Does what the variable asks for at `place`, or returns ATR_OK. A `rank` or `step` below 0 is not known here and fits any. */

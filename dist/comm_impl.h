@@ -26,7 +26,9 @@ typedef struct atr_request {
 typedef enum atr_transfer {
     ATR_TRANSFER_SUM, /* send [count] f32, recv [count] f32: sums over the ranks */
     ATR_TRANSFER_SCATTER, /* send [size, count] u16: piece r goes to rank r; recv [size, count] u16: one of each rank */
-    ATR_TRANSFER_COLLECT /* send [count] u16, recv [size, count] u16: the pieces of all ranks, everywhere */
+    ATR_TRANSFER_COLLECT, /* send [count] u16, recv [size, count] u16: the pieces of all ranks, everywhere */
+    ATR_TRANSFER_GATHER,  /* send [count] f32, recv [size, count] f32 on rank 0: the pieces of all ranks */
+    ATR_TRANSFER_DEAL     /* send [size, count] f32 on rank 0: piece r goes to rank r; recv [count] f32 */
 } atr_transfer;
 
 /* Memory that the ranks of a node share. */

@@ -233,6 +233,14 @@ static atr_status start(const atr_lane *lane, atr_transfer what, const void *sen
         status = check(MPI_Iallgather(send, n, MPI_UINT16_T, recv, n, MPI_UINT16_T, ranks, &request),
                        "MPI_Iallgather");
         break;
+    case ATR_TRANSFER_GATHER:
+        status =
+            check(MPI_Igather(send, n, MPI_FLOAT, recv, n, MPI_FLOAT, 0, ranks, &request), "MPI_Igather");
+        break;
+    case ATR_TRANSFER_DEAL:
+        status =
+            check(MPI_Iscatter(send, n, MPI_FLOAT, recv, n, MPI_FLOAT, 0, ranks, &request), "MPI_Iscatter");
+        break;
     }
     memcpy(&out->handle, &request, sizeof request);
     return status;

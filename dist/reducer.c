@@ -170,6 +170,7 @@ void atr_reducer_begin(atr_reducer *reducer)
     reducer->began = atr_seconds();
     reducer->round++;
     reducer->first = reducer->sent = reducer->collected = 0;
+    reducer->converting = 0;
     cut(reducer);
 }
 
@@ -318,6 +319,11 @@ int64_t atr_reducer_buckets(const atr_reducer *reducer, const atr_reducer_bucket
 {
     *out = reducer->facts;
     return reducer->count;
+}
+
+double atr_reducer_converting(const atr_reducer *reducer)
+{
+    return reducer->converting;
 }
 
 int64_t atr_reducer_bytes(const atr_reducer *reducer)

@@ -75,6 +75,21 @@ typedef struct atr_reducer_bucket {
 /* Buckets of the last backward, after atr_reducer_wait(). Borrowed; 0 and NULL on one rank alone. */
 int64_t atr_reducer_buckets(const atr_reducer *reducer, const atr_reducer_bucket **out);
 
+/* Seconds that this rank's thread spent in rounding to bf16, adding and widening in the last backward, after atr_reducer_wait(). */
+double atr_reducer_converting(const atr_reducer *reducer);
+
+/* What rounding to bf16 took from the gradients up to now, and the next steps bring: a block [flat] for each rank that sends (hierarchical: of
+ * each node), in their order. For checkpoints, between two steps: with the same ranks a run goes on with the same bits. */
+
+/* How many blocks atr_reducer_unsent_get() gives: 0 where nothing is rounded, one (their sum) where they would be more than `most`. The same
+ * on all ranks. */
+int64_t atr_reducer_unsent_blocks(const atr_reducer *reducer, int64_t most);
+/* Collective. `blocks` [so many, flat] f32 on rank 0, nothing on the others (NULL). */
+atr_status atr_reducer_unsent_get(atr_reducer *reducer, int64_t most, float *blocks);
+/* Collective. `blocks` [count, flat] on rank 0, the same count on all ranks. From another number of senders: nothing is lost, rank 0 brings
+ * the sum. Nothing where nothing is rounded. */
+atr_status atr_reducer_unsent_set(atr_reducer *reducer, const float *blocks, int64_t count);
+
 /* Bytes this rank has taken, its own part of shared memory included. */
 int64_t atr_reducer_bytes(const atr_reducer *reducer);
 

@@ -60,6 +60,7 @@ struct atr_reducer {
     atr_node node;
     float *received;               /* [flat] f32 sums that arrive; NULL where they arrive elsewhere */
     float *residual;               /* [flat] bf16: what rounding took so far */
+    double converting;             /* s, of this backward: rounding, adding and widening for bf16 */
     uint16_t *outgoing, *incoming; /* bf16: [wire_count] pieces of all buckets */
 
     atr_reducer_thread *thread; /* NULL: polled */

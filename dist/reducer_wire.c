@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/timer.h"
 #include "dist/reducer_impl.h"
 
 static int64_t pieces(const atr_reducer *reducer)
@@ -135,7 +136,9 @@ atr_status atr_wire_send(atr_reducer *reducer, int64_t index)
     if (!wants_bf16(reducer))
         return transport->start(&reducer->lanes[0], ATR_TRANSFER_SUM, source,
                                 target_of(reducer) + fact->offset, fact->count, &bucket->request);
+    const double start = atr_seconds();
     shrink(source, fact->count, reducer->residual + fact->offset, reducer->outgoing + bucket->at);
+    reducer->converting += atr_seconds() - start;
     return transport->start(&reducer->lanes[0], ATR_TRANSFER_SCATTER, reducer->outgoing + bucket->at,
                             reducer->incoming + bucket->at, bucket->piece, &bucket->request);
 }
@@ -155,7 +158,9 @@ static atr_status collect(atr_reducer *reducer, int64_t index)
 {
     atr_bucket *const bucket = &reducer->buckets[index];
 
+    const double start = atr_seconds();
     sum_piece(reducer, index);
+    reducer->converting += atr_seconds() - start;
     reducer->collected++;
     bucket->stage = ATR_BUCKET_COLLECTED;
     return reducer->comm->transport->start(&reducer->lanes[1], ATR_TRANSFER_COLLECT,
@@ -177,8 +182,10 @@ atr_status atr_wire_advance(atr_reducer *reducer, int64_t index, bool *moved)
     if (halfway) {
         ATR_TRY(collect(reducer, index));
     } else {
+        const double start = atr_seconds();
         if (bucket->stage == ATR_BUCKET_COLLECTED)
             expand(reducer, index);
+        reducer->converting += atr_seconds() - start;
         bucket->stage = ATR_BUCKET_DONE;
     }
 

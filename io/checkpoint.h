@@ -13,7 +13,8 @@ enum {
     ATR_CHANNELS_MAX = 256, /* input channels */
     ATR_WORD_BYTES = 32,    /* short identifiers, closing zero included */
     ATR_SLOTS_MAX = 4,      /* moments per parameter */
-    ATR_EXTRA_BYTES = 256   /* value of a free key */
+    ATR_EXTRA_BYTES = 256,  /* value of a free key */
+    ATR_UNSENT_MAX = 16     /* blocks of what is still to be sent */
 };
 
 /* What one must know to use the parameters: enough to build the graph and to prepare a picture. A plain value; zero it,
@@ -87,6 +88,10 @@ typedef struct atr_checkpoint {
     const atr_train_state *state;
     /* Where `params` are an average of the weights: what training goes on from. Written beside the state; NULL: `params`. */
     const atr_params *trained;
+    /* What ranks still owe to the sums of gradients (--wire bf16): f32 blocks [unsent_count, flat], 0..ATR_UNSENT_MAX of them, each laid out as
+     * atr_params_flat_values. Written beside the state. */
+    int64_t unsent_count;
+    float *unsent;
 } atr_checkpoint;
 
 /* Writes `path` through a temporary name in the same folder, sealed with a checksum over all bytes, synced and renamed (the
@@ -125,6 +130,12 @@ atr_status atr_checkpoint_load_trained(const atr_checkpoint_file *file, atr_para
  * holds another kind of optimiser or lacks a parameter; ATR_ERR_NOT_FOUND when it holds none. */
 atr_status atr_checkpoint_load_optim(const atr_checkpoint_file *file, const atr_params *params,
                                      atr_optim_state *optim);
+/* Blocks of what is still to be sent: 0..ATR_UNSENT_MAX. */
+atr_status atr_checkpoint_unsent_count(const atr_checkpoint_file *file, int64_t *out);
+/* Fills `blocks` [that count, flat]; what lies between parameters is left alone. ATR_ERR_DATA: a parameter is missing or has another
+ * shape. */
+atr_status atr_checkpoint_load_unsent(const atr_checkpoint_file *file, const atr_params *params,
+                                      float *blocks);
 /* ATR_ERR_NOT_FOUND when the file is a plain model. Free with atr_train_state_free. */
 atr_status atr_checkpoint_load_state(const atr_checkpoint_file *file, atr_train_state *out);
 

@@ -12,6 +12,7 @@
 #define CKPT_OPTIM   "optim"
 #define CKPT_TRAIN   "train"
 #define CKPT_TRAINED CKPT_TRAIN "/params"
+#define CKPT_UNSENT  CKPT_TRAIN "/unsent"
 
 enum { CKPT_VERSION = 1 };
 

@@ -275,7 +275,9 @@ atr_status atr_checkpoint_map_params(const atr_checkpoint_file *file, atr_params
                                     : atr_checkpoint_load_params(file, ATR_LOAD_STRICT, params, NULL);
 }
 
-static atr_status read_slot(const atr_h5 *file, const atr_params *params, const atr_optim_slot *slot)
+/* The other way round of the writer's write_flat(). */
+static atr_status read_flat(const atr_h5 *file, const char *group, const char *slot, const atr_params *params,
+                            float *flat)
 {
     atr_status status = ATR_OK;
     char path[ATR_NAME_BYTES + ATR_WORD_BYTES + 16];
@@ -284,10 +286,44 @@ static atr_status read_slot(const atr_h5 *file, const atr_params *params, const 
         const atr_param_spec *spec = atr_params_spec(params, i);
         if (atr_param_is_buffer(spec->kind))
             continue;
-        atr_tensor moment =
-            atr_tensor_make(ATR_F32, spec->rank, spec->dims, slot->flat + atr_params_flat_offset(params, i));
-        snprintf(path, sizeof path, CKPT_OPTIM "/%s/%s", slot->name, spec->name);
-        ATR_TRY(atr_h5_read(file, path, &moment));
+        atr_tensor part =
+            atr_tensor_make(ATR_F32, spec->rank, spec->dims, flat + atr_params_flat_offset(params, i));
+        snprintf(path, sizeof path, "%s/%s/%s", group, slot, spec->name);
+        ATR_TRY(atr_h5_read(file, path, &part));
+    }
+
+done:
+    return status;
+}
+
+atr_status atr_checkpoint_unsent_count(const atr_checkpoint_file *ckpt, int64_t *out)
+{
+    atr_status status = ATR_OK;
+
+    *out = 0;
+    if (!atr_h5_exists(ckpt->file, CKPT_UNSENT))
+        return ATR_OK;
+    ATR_TRY(atr_h5_get_i64(ckpt->file, CKPT_UNSENT, "count", out));
+    if (*out < 0 || *out > ATR_UNSENT_MAX)
+        status = atr_fail(ATR_ERR_DATA, "%s: %lld blocks are still to be sent", atr_h5_path(ckpt->file),
+                          (long long)*out);
+
+done:
+    return status;
+}
+
+atr_status atr_checkpoint_load_unsent(const atr_checkpoint_file *ckpt, const atr_params *params,
+                                      float *blocks)
+{
+    const int64_t flat = atr_params_flat_count(params);
+    char name[ATR_WORD_BYTES];
+    int64_t count = 0;
+    atr_status status = ATR_OK;
+
+    ATR_TRY(atr_checkpoint_unsent_count(ckpt, &count));
+    for (int64_t k = 0; k < count; k++) {
+        snprintf(name, sizeof name, "%lld", (long long)k);
+        ATR_TRY(read_flat(ckpt->file, CKPT_UNSENT, name, params, blocks + k * flat));
     }
 
 done:
@@ -336,7 +372,7 @@ atr_status atr_checkpoint_load_optim(const atr_checkpoint_file *file, const atr_
     ATR_TRY(atr_h5_get_i64(file->file, CKPT_OPTIM, "step", &optim->step));
     ATR_TRY(read_entry_steps(file->file, params, optim));
     for (int i = 0; i < optim->slot_count; i++)
-        ATR_TRY(read_slot(file->file, params, &optim->slots[i]));
+        ATR_TRY(read_flat(file->file, CKPT_OPTIM, optim->slots[i].name, params, optim->slots[i].flat));
 
 done:
     return status;

@@ -111,8 +111,9 @@ done:
     return status;
 }
 
-/* One moment of every trainable parameter, under the parameter's name. */
-static atr_status write_slot(atr_h5 *file, const atr_params *params, const atr_optim_slot *slot)
+/* A flat block, parameter by parameter: what each trainable one has of it, under GROUP/SLOT/NAME. */
+static atr_status write_flat(atr_h5 *file, const char *group, const char *slot, const atr_params *params,
+                             float *flat)
 {
     atr_status status = ATR_OK;
     char path[ATR_NAME_BYTES + ATR_WORD_BYTES + 16];
@@ -121,10 +122,10 @@ static atr_status write_slot(atr_h5 *file, const atr_params *params, const atr_o
         const atr_param_spec *spec = atr_params_spec(params, i);
         if (atr_param_is_buffer(spec->kind))
             continue;
-        const atr_tensor moment =
-            atr_tensor_make(ATR_F32, spec->rank, spec->dims, slot->flat + atr_params_flat_offset(params, i));
-        snprintf(path, sizeof path, CKPT_OPTIM "/%s/%s", slot->name, spec->name);
-        ATR_TRY(atr_h5_write(file, path, &moment));
+        const atr_tensor part =
+            atr_tensor_make(ATR_F32, spec->rank, spec->dims, flat + atr_params_flat_offset(params, i));
+        snprintf(path, sizeof path, "%s/%s/%s", group, slot, spec->name);
+        ATR_TRY(atr_h5_write(file, path, &part));
     }
 
 done:
@@ -146,7 +147,7 @@ static atr_status write_optim(atr_h5 *file, const atr_params *params, const atr_
         ATR_TRY(atr_h5_write(file, CKPT_OPTIM "/entry_steps", &steps));
     }
     for (int i = 0; i < optim->slot_count; i++)
-        ATR_TRY(write_slot(file, params, &optim->slots[i]));
+        ATR_TRY(write_flat(file, CKPT_OPTIM, optim->slots[i].name, params, optim->slots[i].flat));
 
 done:
     return status;
@@ -199,6 +200,27 @@ done:
     return status;
 }
 
+static atr_status write_unsent(atr_h5 *file, const atr_checkpoint *ckpt)
+{
+    const int64_t flat = atr_params_flat_count(ckpt->params);
+    char name[ATR_WORD_BYTES];
+    atr_status status = ATR_OK;
+
+    if (ckpt->unsent_count < 0 || ckpt->unsent_count > ATR_UNSENT_MAX)
+        return atr_fail(ATR_ERR_USAGE, "%lld blocks are still to be sent", (long long)ckpt->unsent_count);
+    if (ckpt->unsent_count == 0)
+        return ATR_OK;
+    ATR_TRY(atr_h5_group(file, CKPT_UNSENT));
+    ATR_TRY(atr_h5_set_i64(file, CKPT_UNSENT, "count", ckpt->unsent_count));
+    for (int64_t k = 0; k < ckpt->unsent_count; k++) {
+        snprintf(name, sizeof name, "%lld", (long long)k);
+        ATR_TRY(write_flat(file, CKPT_UNSENT, name, ckpt->params, ckpt->unsent + k * flat));
+    }
+
+done:
+    return status;
+}
+
 atr_status atr_checkpoint_write_partial(const char *partial, const atr_checkpoint *ckpt)
 {
     atr_status status = ATR_OK;
@@ -217,6 +239,8 @@ atr_status atr_checkpoint_write_partial(const char *partial, const atr_checkpoin
         ATR_TRY(write_state(file, ckpt->state));
     if (ckpt->state != NULL && ckpt->trained != NULL)
         ATR_TRY(write_values(file, CKPT_TRAINED, ckpt->trained));
+    if (ckpt->state != NULL)
+        ATR_TRY(write_unsent(file, ckpt));
     ATR_TRY(atr_h5_set_i64(file, "/", "complete", 1));
     ATR_TRY(atr_h5_close(&file)); /* a full disk shows here at the latest */
     ATR_TRY(atr_h5_seal(partial, NULL, 0));

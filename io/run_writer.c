@@ -9,7 +9,7 @@
 #include "core/threads.h"
 #include "core/timer.h"
 
-/* A checkpoint with everything that it points to. */
+/* A checkpoint with everything that it points to, but for `unsent`, which is the caller's. */
 typedef struct copy {
     atr_checkpoint ckpt;
     atr_model_info info;
@@ -125,7 +125,8 @@ static atr_status take_copy(copy *c, const atr_checkpoint *ckpt)
     drop_other_sizes(c, ckpt->params);
     c->info = *ckpt->info;
     ATR_TRY(copy_params(ckpt->params, &c->params));
-    c->ckpt = (atr_checkpoint){.info = &c->info, .params = c->params};
+    c->ckpt = (atr_checkpoint){
+        .info = &c->info, .params = c->params, .unsent_count = ckpt->unsent_count, .unsent = ckpt->unsent};
     if (ckpt->optim != NULL) {
         ATR_TRY(copy_optim(c, ckpt->optim, ckpt->params));
         c->ckpt.optim = &c->optim;

@@ -18,7 +18,7 @@ atr_status atr_run_writer_create(const char *folder, atr_run_writer **out);
 /* Waits for a checkpoint under way. Takes NULL. */
 void atr_run_writer_destroy(atr_run_writer *writer);
 
-/* Begins to write `ckpt`, which may change as soon as this returns. The status is that of the checkpoint before; where it
+/* Begins to write `ckpt`, which may change as soon as this returns, but for `unsent`: it stays until the next wait. The status is that of the checkpoint before; where it
  * failed, nothing is begun. Where `behind` is false, and where there is no memory for a copy, it is written before this returns. */
 atr_status atr_run_writer_start(atr_run_writer *writer, const atr_checkpoint *ckpt, bool best, bool behind);
 

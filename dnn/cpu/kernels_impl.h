@@ -46,6 +46,7 @@ typedef struct atr_cpu_outer {
     int64_t rows, pixels;
     int64_t a_count, b_count; /* b_count: at most outer_vectors * lanes */
     float *sums;              /* [a_count, pitch], written in whole vectors */
+    float *lost; /* the same, what rounding took from them: they are compensated (Kahan); NULL: plain sums */
     int64_t pitch;
 } atr_cpu_outer;
 

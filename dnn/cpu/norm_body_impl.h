@@ -10,15 +10,6 @@
 
 enum { NORM_VECTORS = 4 };
 
-/* *sum += x, with what rounding lost carried along (Kahan, CACM 1965). */
-ATR_INLINE void add_compensated(vec *sum, vec *lost, vec x)
-{
-    const vec term = x - *lost, total = *sum + term;
-
-    *lost = (total - *sum) - term;
-    *sum = total;
-}
-
 /* to[v] = sum over pixels of x, `vectors` vectors of channels. Even and odd pixels are summed apart: shorter chains. */
 ATR_INLINE void sum_pixels(const elem *x, int64_t stride, int64_t pixels, int vectors, int64_t part, vec *to)
 {
@@ -154,7 +145,7 @@ ATR_INLINE void norm_sums_block(const elem *x, int64_t x_stride, const elem *dy,
             const vec h = elem_load_part(x + p * x_stride + c + v * LANES, part) - mean[v];
             const vec dz = vec_keep_between(elem_load_part(dy + p * dy_stride + c + v * LANES, part),
                                             vec_fma(h, scale[v], shift[v]), low, high);
-            add_compensated(&sum[v], &lost[v], dz);
+            vec_add_compensated(&sum[v], &lost[v], dz);
             product[v] = vec_fma(dz, h, product[v]);
         }
     for (int v = 0; v < vectors; v++) {

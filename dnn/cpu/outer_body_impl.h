@@ -2,7 +2,8 @@
  *
  * A tile of sums stays in registers while pixels go by; both operands are read as they lie, [pixels, channels], so nothing is
  * packed or transposed. Per pixel each vector of b is read once and each element of a is broadcast once: products, not
- * loads, are what it waits for. */
+ * loads, are what it waits for. What a call adds is rounded in its own registers alone where the sums are compensated: the order of calls
+ * then hardly matters. */
 
 #include "dnn/cpu/kernels_impl.h"
 #include "dnn/cpu/vec_impl.h"
@@ -11,6 +12,20 @@ enum {
     OUTER_VECTORS = 3,                /* of b */
     OUTER_ROWS = LANES == 16 ? 8 : 4, /* elements of a: as many as there are registers for */
 };
+
+ATR_INLINE void outer_add(const atr_cpu_outer *o, int64_t at, vec term)
+{
+    vec sum = vec_load(o->sums + at);
+
+    if (o->lost == NULL) {
+        vec_store(o->sums + at, sum + term);
+        return;
+    }
+    vec lost = vec_load(o->lost + at);
+    vec_add_compensated(&sum, &lost, term);
+    vec_store(o->sums + at, sum);
+    vec_store(o->lost + at, lost);
+}
 
 ATR_INLINE void outer_tile(const atr_cpu_outer *o, int rows, int vectors, int64_t part)
 {
@@ -34,10 +49,8 @@ ATR_INLINE void outer_tile(const atr_cpu_outer *o, int rows, int vectors, int64_
         }
     }
     for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vectors; v++) {
-            float *to = o->sums + i * o->pitch + v * LANES;
-            vec_store(to, vec_load(to) + sums[i][v]);
-        }
+        for (int v = 0; v < vectors; v++)
+            outer_add(o, i * o->pitch + v * LANES, sums[i][v]);
 }
 
 /* Whole vectors have code of their own: no masks. */
@@ -77,6 +90,8 @@ static void outer(const atr_cpu_outer *whole)
             outer_rows(&o, 1);
         o.a += rows;
         o.sums += rows * o.pitch;
+        if (o.lost != NULL)
+            o.lost += rows * o.pitch;
         o.a_count -= rows;
     }
 }

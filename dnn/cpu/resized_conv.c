@@ -75,6 +75,11 @@ static float share(const axis *a, int64_t r, int64_t i)
     return (float)((tap->first == i ? 1 - tap->weight : 0) + (tap->second == i ? tap->weight : 0));
 }
 
+static int64_t picture_pixels(const atr_step *step)
+{
+    return step->x[0].dims[1] * step->x[0].dims[2];
+}
+
 static int64_t low_pixels(const atr_step *step)
 {
     return atr_cpu_pixels(&step->x[0]);
@@ -112,14 +117,15 @@ static atr_status create_products(const atr_backend *backend, const atr_step *st
 {
     atr_status status = ATR_OK;
     atr_onednn *dnn = atr_cpu_engine_of(backend)->dnn;
-    const int64_t m = low_pixels(step), c = step->x[0].dims[3], n = TAPS * step->conv.out_channels;
+    const int64_t all = low_pixels(step), m = picture_pixels(step), c = step->x[0].dims[3],
+                  n = TAPS * step->conv.out_channels;
     const int64_t ld = step->x[0].strides[2], ld_gradient = step->dx[0].strides[2];
-    /* In inference picture by picture, as in dense.c: the batch must not change how oneDNN rounds. */
+    /* Picture by picture, as in dense.c: the batch, and so the number of ranks, must not change how oneDNN rounds. */
     const atr_dtype type = step->x[0].type;
     const atr_onednn_matmul forward = {.layer = step->name,
                                        .type = type,
                                        .y_type = ATR_F32,
-                                       .m = step->training ? m : m / step->x[0].dims[0],
+                                       .m = m,
                                        .n = n,
                                        .k = c,
                                        .x_strides = {ld, 1},
@@ -139,7 +145,7 @@ static atr_status create_products(const atr_backend *backend, const atr_step *st
                                       .y_type = ATR_F32,
                                       .m = c,
                                       .n = n,
-                                      .k = m,
+                                      .k = all,
                                       .x_strides = {1, ld},
                                       .w_strides = {n, 1},
                                       .y_strides = {n, 1}};
@@ -427,14 +433,13 @@ static void add_rows(const atr_backend *backend, const atr_step *step)
 atr_status atr_cpu_resized_conv_forward(atr_backend *backend, atr_step *step)
 {
     resized_state *state = step->state;
-    const int64_t runs = step->training ? 1 : step->x[0].dims[0];
-    const int64_t results = low_pixels(step) / runs * TAPS * step->conv.out_channels;
+    const int64_t pixels = picture_pixels(step), results = pixels * TAPS * step->conv.out_channels;
     atr_status status = ATR_OK;
 
     lend_memory(step, &state->side);
     ATR_TRY(atr_cpu_conv_forward(backend, &state->side));
-    for (int64_t i = 0; i < runs; i++) {
-        const atr_onednn_buffers product = {.x = atr_cpu_pixel(&step->x[0], i * low_pixels(step) / runs),
+    for (int64_t i = 0; i < step->x[0].dims[0]; i++) {
+        const atr_onednn_buffers product = {.x = atr_cpu_pixel(&step->x[0], i * pixels),
                                             .w = state->narrow ? (void *)state->narrow_weight : state->weight,
                                             .y = products_of(step) + i * results,
                                             .scratch = step->scratch};
@@ -509,7 +514,8 @@ atr_status atr_cpu_resized_conv_backward(atr_backend *backend, atr_step *step)
     void *const w = state->narrow ? (void *)state->narrow_weight : state->weight;
     const atr_onednn_buffers weight = {
         .x = step->x[0].data, .w = dp, .y = state->gradient, .scratch = step->scratch};
-    const atr_onednn_buffers input = {.x = dp, .w = w, .y = step->dx[0].data, .scratch = step->scratch};
+    const int64_t pixels = picture_pixels(step), results = pixels * TAPS * step->conv.out_channels;
+    const size_t result_bytes = (size_t)results * (state->narrow ? sizeof(uint16_t) : sizeof(float));
     const atr_tensor *dy = &step->dy;
     atr_status status = ATR_OK;
 
@@ -526,8 +532,13 @@ atr_status atr_cpu_resized_conv_backward(atr_backend *backend, atr_step *step)
         ATR_TRY(atr_onednn_run(dnn, state->weight_product, &weight));
         join_gradients(step, state->gradient, state->side_gradient);
     }
-    if (step->wants_dx[0])
+    for (int64_t i = 0; step->wants_dx[0] && i < step->x[0].dims[0]; i++) {
+        const atr_onednn_buffers input = {.x = (char *)dp + (size_t)i * result_bytes,
+                                          .w = w,
+                                          .y = atr_cpu_pixel(&step->dx[0], i * pixels),
+                                          .scratch = step->scratch};
         ATR_TRY(atr_onednn_run(dnn, state->input_product, &input));
+    }
 done:
     return status;
 }

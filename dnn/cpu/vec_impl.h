@@ -296,4 +296,13 @@ ATR_INLINE vec vec_act(vec v, vec low, vec high)
     return vec_min(high, vec_max(low, v));
 }
 
+/* *sum += x, with what rounding lost carried along (Kahan, CACM 1965). */
+ATR_INLINE void vec_add_compensated(vec *sum, vec *lost, vec x)
+{
+    const vec term = x - *lost, total = *sum + term;
+
+    *lost = (total - *sum) - term;
+    *sum = total;
+}
+
 #endif

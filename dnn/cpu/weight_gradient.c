@@ -6,6 +6,10 @@
  * fills vectors better is b. The work is cut into tiles of a and b; a part of a tile's rows and columns of the picture is
  * swept for all its taps while it is in cache. Taps that lie outside cost nothing, so wide dilations are fast.
  *
+ * In front of a batch norm dy adds up to nothing while the x of an activation has a mean, so in a 1x1 kernel's gradient large sums cancel: what a sweep
+ * adds is added with compensation there. (With several taps that would cost a tenth of the time, and they are ten times as exact without.) No sweep goes
+ * over the end of a picture: its sums are the same in whatever batch, on whatever rank it stands.
+ *
  * oneDNN's own reaches half of this speed for 3x3 kernels, and refuses dilations wider than the picture. */
 #include <string.h>
 
@@ -18,12 +22,13 @@ typedef struct gradient_job {
     int64_t a_count, b_count; /* channels */
     int64_t a_tiles, b_tiles;
     int64_t pitch, plane;            /* elements of sums: row of one tap and a-channel, one tap */
-    int64_t pictures, height, width; /* of dy; pictures of a 1x1 convolution lie one below the other */
+    int64_t pictures, height, width; /* of dy */
     int64_t in_height, in_width;
-    int64_t rows; /* of dy that are swept at once */
-    bool few;     /* weights: all sums fit in the cache, so that threads share out pixels and not tiles */
-    int slices;   /* parts of the pixels, each with sums of its own */
-    float *sums;  /* [slices][taps][a_count][pitch] */
+    int64_t rows;     /* of dy that are swept at once */
+    bool few;         /* weights: all sums fit in the cache, so that threads share out pixels and not tiles */
+    int slices;       /* parts of the pixels, each with sums of its own */
+    float *sums;      /* [slices][taps][a_count][pitch] */
+    bool compensated; /* as many again of what rounding took from them stand behind them */
 } gradient_job;
 
 static int64_t ceil_div(int64_t a, int64_t b)
@@ -54,8 +59,8 @@ static gradient_job make_job(const atr_backend *backend, const atr_step *step)
     const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
     const int64_t lanes = kernels->lanes;
     const int64_t *in = step->x[0].dims, *out = step->dy.dims;
-    const bool flat = conv->kernel == 1 && conv->stride == 1 && conv->pad == 0;
-    gradient_job job = {.kernels = kernels, .step = step, .sums = step->scratch};
+    gradient_job job = {
+        .kernels = kernels, .step = step, .sums = step->scratch, .compensated = conv->kernel == 1};
 
     job.swapped = is_swapped(conv, lanes);
     job.a_count = job.swapped ? conv->in_channels : conv->out_channels;
@@ -64,15 +69,20 @@ static gradient_job make_job(const atr_backend *backend, const atr_step *step)
     job.b_tiles = ceil_div(job.b_count, lanes * kernels->outer_vectors);
     job.pitch = ceil_div(job.b_count, lanes) * lanes;
     job.plane = job.a_count * job.pitch;
-    job.pictures = flat ? 1 : out[0];
-    job.height = flat ? out[0] * out[1] : out[1];
-    job.in_height = flat ? in[0] * in[1] : in[1];
+    job.pictures = out[0];
+    job.height = out[1];
+    job.in_height = in[1];
     job.width = out[2];
     job.in_width = in[2];
     job.rows = atr_cpu_max(1, atr_cpu_min(job.height, PIXELS / job.width));
     job.few = taps_of(step) * job.plane <= FEW;
     job.slices = job.few ? backend->threads : 1;
     return job;
+}
+
+static int64_t sum_count(const gradient_job *job)
+{
+    return job->slices * taps_of(job->step) * job->plane;
 }
 
 /* Output positions o in [first, end) with 0 <= o stride + shift < in. */
@@ -109,6 +119,14 @@ static void sweep_tap(const gradient_job *job, int64_t tap, int64_t n, int64_t f
     job->kernels->outer(o);
 }
 
+/* Rows that are swept at once end within a picture. */
+static int64_t sweep_end(const gradient_job *job, int64_t row, int64_t end)
+{
+    const int64_t picture_end = (row / job->height + 1) * job->height;
+
+    return atr_cpu_min(atr_cpu_min(row + job->rows, end), picture_end);
+}
+
 /* One strip of b and some of its tiles, over some rows of all pictures, with the sums of one slice. Rows are taken a few at a
  * time, so that they and the sums of the strip stay in the second-level cache. */
 static void sweep_strip(const gradient_job *job, int64_t b_tile, atr_cpu_range a_tiles, atr_cpu_range rows,
@@ -131,7 +149,7 @@ static void sweep_strip(const gradient_job *job, int64_t b_tile, atr_cpu_range a
 
     for (int64_t row = rows.first, end; row < rows.end; row = end) {
         const int64_t n = row / job->height;
-        end = atr_cpu_min(atr_cpu_min(row + job->rows, rows.end), (n + 1) * job->height);
+        end = sweep_end(job, row, rows.end);
         for (int64_t tile = a_tiles.first; tile < a_tiles.end; tile++) {
             const int64_t a_first = tile * job->kernels->outer_rows;
             const float *dy = (const float *)step->dy.data + (job->swapped ? b_first : a_first);
@@ -139,6 +157,7 @@ static void sweep_strip(const gradient_job *job, int64_t b_tile, atr_cpu_range a
             o.a_count = atr_cpu_min(job->kernels->outer_rows, job->a_count - a_first);
             for (int64_t tap = 0; tap < taps_of(step); tap++) {
                 o.sums = sums + tap * job->plane + a_first * job->pitch + b_first;
+                o.lost = job->compensated ? o.sums + sum_count(job) : NULL;
                 sweep_tap(job, tap, n, row - n * job->height, end - n * job->height, dy, x, &o);
             }
         }
@@ -150,10 +169,11 @@ static void sweep_pixels(const gradient_job *job, int parts, int part)
 {
     const atr_cpu_range rows = atr_cpu_share(job->pictures * job->height, parts, part);
 
-    for (int64_t row = rows.first; row < rows.end; row += job->rows)
+    for (int64_t row = rows.first, end; row < rows.end; row = end) {
+        end = sweep_end(job, row, rows.end);
         for (int64_t b_tile = 0; b_tile < job->b_tiles; b_tile++)
-            sweep_strip(job, b_tile, (atr_cpu_range){0, job->a_tiles},
-                        (atr_cpu_range){row, atr_cpu_min(row + job->rows, rows.end)}, part);
+            sweep_strip(job, b_tile, (atr_cpu_range){0, job->a_tiles}, (atr_cpu_range){row, end}, part);
+    }
 }
 
 /* Many weights: a share of the tiles over all pixels; no sums to add up in the end. */
@@ -179,17 +199,19 @@ static void scatter(const gradient_job *job, atr_cpu_range channels)
         for (int64_t i = 0; i < in; i++)
             for (int64_t t = 0; t < taps; t++) {
                 const float *from = job->sums + t * job->plane + o * o_step + i * i_step;
-                float sum = from[0];
-                for (int slice = 1; slice < job->slices; slice++)
-                    sum += from[slice * taps * job->plane];
-                job->step->dweight[(o * in + i) * taps + t] = sum;
+                double sum = 0;
+                for (int slice = 0; slice < job->slices; slice++) {
+                    const float *at = from + slice * taps * job->plane;
+                    sum += (double)at[0] - (job->compensated ? (double)at[sum_count(job)] : 0);
+                }
+                job->step->dweight[(o * in + i) * taps + t] = (float)sum;
             }
 }
 
 /* Sums for the bias come behind those of the weights. */
 static size_t sums_bytes(const gradient_job *job)
 {
-    return atr_align_up((size_t)(job->slices * taps_of(job->step) * job->plane) * sizeof(float));
+    return atr_align_up((size_t)((job->compensated ? 2 : 1) * sum_count(job)) * sizeof(float));
 }
 
 size_t atr_cpu_weight_gradient_bytes(const atr_backend *backend, const atr_step *step)

@@ -7,15 +7,20 @@
 
 #include "apps/scaling_model.h"
 
-/* a = 1 s, B = 2 bytes/s, C = 4 bytes/s, M = 8 bytes/s: numbers that can be followed in the head. */
-static const atr_cluster plain = {
-    .nodes = 4, .ranks = 1, .latency = 1, .bandwidth = 2, .host_rate = 4, .memory_rate = 8};
+/* a = 1 s, B = 2 bytes/s, C = 4 bytes/s, M = 8 bytes/s, K = infinite: numbers that can be followed in the head. */
+static const atr_cluster plain = {.nodes = 4,
+                                  .ranks = 1,
+                                  .latency = 1,
+                                  .bandwidth = 2,
+                                  .host_rate = 4,
+                                  .memory_rate = 8,
+                                  .convert_rate = INFINITY};
 
 static double total(atr_reduction reduction, const atr_cluster *cluster, double count, int wire_bytes)
 {
     const atr_sum_cost cost = atr_reduction_cost(reduction, cluster, count, wire_bytes);
 
-    return cost.wire + cost.host;
+    return cost.wire + cost.host + cost.convert;
 }
 
 static double seconds(atr_reduction reduction, int64_t nodes, int64_t ranks, double bytes)
@@ -84,8 +89,12 @@ static void ranks_of_a_node_share_its_link_and_its_memory(void **state)
 
 static void one_rank_needs_no_network_and_a_perfect_one_takes_no_time(void **state)
 {
-    const atr_cluster perfect = {
-        .nodes = 1000, .ranks = 3, .bandwidth = INFINITY, .host_rate = INFINITY, .memory_rate = INFINITY};
+    const atr_cluster perfect = {.nodes = 1000,
+                                 .ranks = 3,
+                                 .bandwidth = INFINITY,
+                                 .host_rate = INFINITY,
+                                 .memory_rate = INFINITY,
+                                 .convert_rate = INFINITY};
 
     (void)state;
     for (int r = 0; r < ATR_REDUCTIONS; r++) {
@@ -122,7 +131,8 @@ static atr_forecast forecast(int64_t nodes, double rate, int64_t bucket, int64_t
                                  .latency = 0.25,
                                  .bandwidth = rate,
                                  .host_rate = INFINITY,
-                                 .memory_rate = INFINITY};
+                                 .memory_rate = INFINITY,
+                                 .convert_rate = INFINITY};
     const atr_reduction_plan plan = {.reduction = ATR_REDUCTION_RING,
                                      .bucket = bucket,
                                      .edge = edge,
@@ -170,8 +180,12 @@ static void buckets_end_where_frozen_parameters_begin(void **state)
 {
     atr_trace_slice apart[] = {{0, 1000, {1, 1}}, {1008, 992, {2, 2}}, {3000, 1000, {4, 4}}};
     atr_step_trace with = trace;
-    const atr_cluster cluster = {
-        .nodes = 2, .ranks = 1, .bandwidth = 8000, .host_rate = INFINITY, .memory_rate = INFINITY};
+    const atr_cluster cluster = {.nodes = 2,
+                                 .ranks = 1,
+                                 .bandwidth = 8000,
+                                 .host_rate = INFINITY,
+                                 .memory_rate = INFINITY,
+                                 .convert_rate = INFINITY};
     const atr_reduction_plan plan = {
         .reduction = ATR_REDUCTION_RING, .bucket = 4000, .wire_bytes = 4, .overlap = true};
     atr_forecast f;
@@ -206,8 +220,12 @@ static void overlap_is_never_worse_and_one_node_or_a_perfect_network_cost_nothin
 /* Two nodes, halving: 1000 values take 2 * 4000/2 / B = 1 s on the wire and 2000/C = 0.25 s of a thread. */
 static void host_time_delays_a_thread_that_polls(void **state)
 {
-    const atr_cluster cluster = {
-        .nodes = 2, .ranks = 1, .bandwidth = 4000, .host_rate = 8000, .memory_rate = INFINITY};
+    const atr_cluster cluster = {.nodes = 2,
+                                 .ranks = 1,
+                                 .bandwidth = 4000,
+                                 .host_rate = 8000,
+                                 .memory_rate = INFINITY,
+                                 .convert_rate = INFINITY};
     atr_reduction_plan plan = {
         .reduction = ATR_REDUCTION_FLAT, .bucket = 1000, .wire_bytes = 4, .overlap = true};
     atr_forecast f;
@@ -215,8 +233,7 @@ static void host_time_delays_a_thread_that_polls(void **state)
     (void)state;
     near(atr_reduction_cost(ATR_REDUCTION_FLAT, &cluster, 1000, 4).wire, 1);
     near(atr_reduction_cost(ATR_REDUCTION_FLAT, &cluster, 1000, 4).host, 0.25);
-    near(atr_reduction_cost(ATR_REDUCTION_FLAT, &cluster, 1000, 2).host,
-         0.25); /* rounded and widened: no less work */
+    near(atr_reduction_cost(ATR_REDUCTION_FLAT, &cluster, 1000, 2).host, 0.125);
     /* Buckets at 1, 2.25, 3.5 and 4.75, when backward ends, each 1 s. */
     atr_forecast_step(&trace, ATR_TRACE_MIN, &cluster, &plan, &f);
     near(f.exposed, 1.75);
@@ -237,6 +254,37 @@ static void host_time_delays_a_thread_that_polls(void **state)
     near(f.exposed, 4 * 0.25);
 }
 
+/* Half of the bytes, but what is converted on the way takes the thread, and nobody moves data meanwhile: 1000 values of 4 bytes / K = 0.5 s. */
+static void converting_to_bf16_takes_time_that_nothing_hides(void **state)
+{
+    const atr_cluster cluster = {.nodes = 2,
+                                 .ranks = 1,
+                                 .bandwidth = 4000,
+                                 .host_rate = INFINITY,
+                                 .memory_rate = INFINITY,
+                                 .convert_rate = 8000};
+    atr_reduction_plan plan = {
+        .reduction = ATR_REDUCTION_FLAT, .bucket = 1000, .wire_bytes = 2, .overlap = false};
+    atr_sum_cost cost = atr_reduction_cost(ATR_REDUCTION_FLAT, &cluster, 1000, 2);
+    atr_forecast f;
+
+    (void)state;
+    near(cost.wire, 0.5);
+    near(cost.convert, 0.5);
+    near(atr_sum_seconds(cost), 1);
+    near(atr_reduction_cost(ATR_REDUCTION_FLAT, &cluster, 1000, 4).convert, 0);
+    near(atr_reduction_cost(ATR_REDUCTION_HIERARCHICAL, &cluster, 1000, 2).convert, 0.5);
+    atr_forecast_step(&trace, ATR_TRACE_MIN, &cluster, &plan, &f);
+    near(f.exposed, 4);
+    /* Buckets at 1, 2.5, 4 and 5.5, when backward ends, each 1 s. */
+    plan.overlap = true;
+    atr_forecast_step(&trace, ATR_TRACE_MIN, &cluster, &plan, &f);
+    near(f.exposed, 2.5);
+    plan.thread = true; /* 1, 2, 3, 4 */
+    atr_forecast_step(&trace, ATR_TRACE_MIN, &cluster, &plan, &f);
+    near(f.exposed, 1);
+}
+
 static void small_calls_and_slow_ranks_add_to_the_step(void **state)
 {
     atr_step_trace with = trace;
@@ -246,6 +294,7 @@ static void small_calls_and_slow_ranks_add_to_the_step(void **state)
                                  .bandwidth = INFINITY,
                                  .host_rate = INFINITY,
                                  .memory_rate = INFINITY,
+                                 .convert_rate = INFINITY,
                                  .spread = 0.1};
     const atr_reduction_plan plan = {.reduction = ATR_REDUCTION_TREE, .wire_bytes = 4, .overlap = true};
     atr_forecast f;
@@ -271,6 +320,7 @@ int main(void)
         cmocka_unit_test(buckets_end_where_frozen_parameters_begin),
         cmocka_unit_test(overlap_is_never_worse_and_one_node_or_a_perfect_network_cost_nothing),
         cmocka_unit_test(host_time_delays_a_thread_that_polls),
+        cmocka_unit_test(converting_to_bf16_takes_time_that_nothing_hides),
         cmocka_unit_test(small_calls_and_slow_ranks_add_to_the_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

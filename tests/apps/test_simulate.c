@@ -210,7 +210,7 @@ static void a_benchs_trace_makes_a_forecast(void **state)
     const char *const changes[] = {"--wire=bf16", "--bandwidth-gbit=200", "--latency-us=0", "--bucket-mb=0",
                                    "--speed=2",   "--figure=min"};
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
-        json_t *const changed = run_json(path, changes[i], NULL);
+        json_t *const changed = run_json(path, changes[i], i == 0 ? "--convert-gbyte=0" : NULL);
         assert_true(of(json_object_get(changed, "results"), "ring", 0, 16, "step_ms") <
                     of(results, "ring", 0, 16, "step_ms"));
         json_decref(changed);
@@ -219,6 +219,13 @@ static void a_benchs_trace_makes_a_forecast(void **state)
     assert_true(of(json_object_get(busy, "results"), "ring", 0, 16, "step_ms") >
                 of(results, "ring", 0, 16, "step_ms"));
     json_decref(busy);
+    json_t *const half = run_json(path, "--wire=bf16", "--convert-gbyte=0"), *const converted = run_json(
+                                                                                 path, "--wire=bf16",
+                                                                                 "--convert-gbyte=0.1");
+    assert_true(of(json_object_get(converted, "results"), "ring", 0, 16, "step_ms") >
+                of(json_object_get(half, "results"), "ring", 0, 16, "step_ms"));
+    json_decref(half);
+    json_decref(converted);
     json_t *const wide = run_json(path, "--ranks-per-node=4", NULL),
                   *of_wide = json_object_get(wide, "results");
     json_t *const slow = run_json(path, "--ranks-per-node=4", "--memory-gbyte=0.1");

@@ -22,6 +22,17 @@ same_run half half2
 losses half >losses.half
 ! cmp -s losses.plain losses.half || fail "bf16 changes nothing: it is not used"
 
+# What rounding took is in checkpoints: a run that was stopped goes on with the same bits, on another number of ranks too without harm.
+expect 75 ranks 2 $train -o stopped --wire bf16 --allreduce flat --stop-after 2
+cp -r stopped moved
+expect 0 ranks 2 $train -o stopped --wire bf16 --allreduce flat --resume
+same_run half stopped
+expect 0 ranks 3 $train -o moved --wire bf16 --allreduce flat --resume
+says out "R03: saved on 2 ranks, now 3"
+expect 75 ranks 2 $train -o stopped --force --wire bf16 --allreduce flat --stop-after 2
+expect 0 ranks 2 $train -o stopped --wire f32 --allreduce flat --resume
+says out "what bf16 on the wire left out of the last step is given up"
+
 # A container's small shared memory: gradients of two ranks do not fit.
 small_shm() {
     unshare -m sh -c 'mount -t tmpfs -o size=40m tmpfs /dev/shm && exec "$@"' sh "$@"

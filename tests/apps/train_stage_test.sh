@@ -35,6 +35,21 @@ expect 2 "$ATROUS" train 'the data.h5' $train -o again --stage empty
 expect 2 "$ATROUS" train 'the data.h5' $train -o none --stage nowhere
 says err "--stage nowhere: no such folder"
 
+# eval finds the copy that train has made, makes one itself, and gives the same numbers.
+expect 0 "$ATROUS" eval plain/last.h5 'the data.h5' --json
+cp out plain.json
+expect 0 "$ATROUS" eval plain/last.h5 'the data.h5' --json --stage 'local disk'
+says err "staged: local disk/" "/the data.h5: found, $size, in "
+cmp -s out plain.json || fail "eval of the copy differs"
+mkdir other
+expect 0 "$ATROUS" eval plain/last.h5 'the data.h5' --stage other
+says err "/the data.h5: $size copied by 1 rank in "
+[ "$(copies other)" -eq 1 ] || fail "eval copied nothing"
+expect 2 "$ATROUS" eval plain/last.h5 'the data.h5' --stage nowhere
+says err "--stage nowhere: no such folder"
+expect 2 "$ATROUS" eval --predictions large 'the data.h5' --stage other
+says err "--stage is for a model"
+
 # Another job copies there: this one waits, and can be told to stop.
 if command -v flock >/dev/null; then
     mkdir busy
@@ -77,6 +92,8 @@ if command -v mpirun >/dev/null && ldd "$ATROUS" | grep -q libmpi; then
     for number in 1 2 3; do
         cmp -s part-0000$number-of-00003.h5 "$(find empty -name "part-0000$number*.h5")" || fail "copy $number differs"
     done
+    expect 0 ranks 2 "$ATROUS" eval parts/last.h5 'part-*.h5' --stage other
+    [ "$(copies other)" -eq 4 ] || fail "eval copied $(copies other) files instead of 4"
     if [ -n "${small_disk:-}" ]; then
         expect 1 ranks 2 "$ATROUS" train 'the data.h5' $train -o full2 --stage small
         says err "P04: no room to stage in small"

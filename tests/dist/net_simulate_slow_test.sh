@@ -1,5 +1,5 @@
 # `atrous simulate` foretells steps of two hosts within 15 %: over slow and fast cables, with and without overlap, with small and large
-# buckets, f32 and bf16.
+# buckets, f32 and bf16, polled and moved by a thread.
 . "$(dirname "$0")/net_simulate_common.sh"
 
 for speed in 200 1000 10000; do
@@ -8,5 +8,6 @@ for speed in 200 1000 10000; do
     for bucket in 0 1 4; do
         compare 15 $bucket f32
     done
+    compare 15 4 f32 thread
     compare 15 4 bf16
 done

@@ -33,8 +33,9 @@ static const parity_case tight = {
 
 enum { STEPS = 20 };
 
-/* The bounds that must hold, relative: the whole gradient of a first step, the losses of STEPS steps. */
-static const double gradient_bound = 1e-5, loss_bound = 1e-3;
+/* The bounds that must hold, relative: the whole gradient of a first step, over ranks (measured: 3e-7) and over threads (1.3e-6); the losses of STEPS
+ * steps. */
+static const double gradient_bound = 1e-6, thread_bound = 1e-5, loss_bound = 1e-3;
 static const double rate = 1e-3;
 
 /* How a job computes. */
@@ -208,11 +209,11 @@ static bool compare(job *got, job *want, int64_t count, int steps, apart *out)
     return knows;
 }
 
-static void check(const char *what, const apart *a)
+static void check(const char *what, const apart *a, double bound)
 {
     printf("%s: gradient %.2g apart, losses of %d steps %.2g, running statistics %.2g\n", what, a->gradient,
            STEPS, a->loss, a->statistics);
-    assert_true(a->gradient <= gradient_bound);
+    assert_true(a->gradient <= bound);
     assert_true(a->loss <= loss_bound);
     assert_true(a->statistics <= 1e-6);
 }
@@ -230,7 +231,7 @@ static void ranks_against_one(const char *label, const setting *how, int64_t cou
     job_open(&single, &one);
     if (compare(&ranks, &single, count, steps, &a)) {
         snprintf(what, sizeof what, "%d ranks against one, %s", atr_comm_size(comm), label);
-        check(what, &a);
+        check(what, &a, gradient_bound);
     }
     job_close(&single);
     job_close(&ranks);
@@ -259,7 +260,7 @@ static void training_on_other_thread_counts_is_the_same(void **state)
         job_open(&other, &(setting){.c = &tight, .comm = alone, .threads = threads[i]});
         compare(&other, &base, tight.batch, STEPS, &a);
         snprintf(what, sizeof what, "%d threads against one", threads[i]);
-        check(what, &a);
+        check(what, &a, thread_bound);
         job_close(&other);
         job_close(&base);
     }
@@ -387,7 +388,7 @@ static void groups_are_as_fewer_ranks_each_for_itself(void **state)
         distance(atr_params_flat_buffers(pairs.net.params), atr_params_flat_buffers(single.net.params),
                  atr_params_buffer_count(single.net.params));
     if (rank == 0)
-        check("pairs against half as many ranks", &a);
+        check("pairs against half as many ranks", &a, gradient_bound);
     assert_true(a.gradient <= gradient_bound && a.statistics <= 1e-6);
     job_close(&single);
     job_close(&pairs);

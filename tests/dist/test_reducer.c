@@ -204,6 +204,78 @@ static void error_feedback_keeps_the_sum_over_steps(void **state)
     atr_params_destroy(params);
 }
 
+/* Steps [from, to). */
+static void reduce_steps(atr_reducer *reducer, const atr_params *params, int from, int to)
+{
+    for (int step = from; step < to; step++) {
+        memcpy(atr_params_flat_gradients(params), noise[step % ROUNDS][atr_comm_rank(comm)],
+               (size_t)atr_params_flat_count(params) * sizeof(float));
+        reduce(reducer, params, step % ROUNDS, false);
+    }
+}
+
+/* Ranks that send: all, or (hierarchical) one of each node; 0 where nothing goes over a wire. */
+static int64_t senders(bool hierarchical)
+{
+    int64_t found[2] = {atr_comm_node_rank(comm) == 0, atr_comm_node_size(comm) > 1};
+
+    must(atr_comm_sum_i64(comm, found, 2));
+    const int64_t count = hierarchical && found[1] > 0 ? found[0] : atr_comm_size(comm);
+    return count > 1 ? count : 0;
+}
+
+/* A reducer that goes on with what another one left gives the same bits; from the sum of it alone as good a sum over steps. */
+static void what_is_unsent_goes_on_in_another_reducer(void **state)
+{
+    enum { HALF = 3, END = 6 };
+    const int ranks = atr_comm_size(comm), root = atr_comm_rank(comm) == 0;
+
+    (void)state;
+    for (int allreduce = ATR_ALLREDUCE_AUTO; allreduce <= ATR_ALLREDUCE_FLAT; allreduce++) {
+        const atr_reducer_options options = {
+            .allreduce = (atr_allreduce)allreduce, .wire = ATR_WIRE_BF16, .bucket_mb = 0.1};
+        atr_params *const whole = make_params(), *const parts = make_params();
+        const size_t bytes = (size_t)atr_params_flat_count(whole) * sizeof(float);
+        atr_reducer *one = NULL, *first = NULL, *second = NULL, *third = NULL;
+        must(atr_reducer_create(comm, whole, &options, &one));
+        must(atr_reducer_create(comm, parts, &options, &first));
+        must(atr_reducer_create(comm, parts, &options, &second));
+        must(atr_reducer_create(comm, parts, &options, &third));
+        const int64_t count = atr_reducer_unsent_blocks(first, MOST_RANKS);
+        assert_int_equal(count, senders(allreduce == ATR_ALLREDUCE_AUTO));
+        assert_int_equal(atr_reducer_unsent_blocks(first, 1), count > 0 ? 1 : 0);
+        float *const blocks = root ? test_malloc((size_t)(count + 2) * bytes) : NULL;
+        float *const sum = root ? blocks + count * (int64_t)(bytes / sizeof(float)) : NULL;
+        reduce_steps(one, whole, 0, END);
+        reduce_steps(first, parts, 0, HALF);
+        must(atr_reducer_unsent_get(first, MOST_RANKS, blocks));
+        must(atr_reducer_unsent_set(second, blocks, count));
+        reduce_steps(second, parts, HALF, END);
+        assert_memory_equal(atr_params_flat_gradients(whole), atr_params_flat_gradients(parts), bytes);
+        if (count > 1) { /* the sum, from the reducer and by hand */
+            must(atr_reducer_unsent_get(first, 1, sum));
+            for (int64_t i = 0; root && i < (int64_t)(bytes / sizeof(float)); i++) {
+                double want = 0;
+                for (int64_t k = 0; k < count; k++)
+                    want += (double)blocks[k * (int64_t)(bytes / sizeof(float)) + i];
+                assert_true(fabs((double)sum[i] - want) <= 1e-6 * ranks * (double)scale(i));
+            }
+            must(atr_reducer_unsent_set(third, sum, 1));
+            float *const back = root ? sum + bytes / sizeof(float) : NULL;
+            must(atr_reducer_unsent_get(third, 1, back));
+            if (root)
+                assert_memory_equal(sum, back, bytes);
+        }
+        test_free(blocks);
+        atr_reducer_destroy(third);
+        atr_reducer_destroy(second);
+        atr_reducer_destroy(first);
+        atr_reducer_destroy(one);
+        atr_params_destroy(parts);
+        atr_params_destroy(whole);
+    }
+}
+
 /* Neither summed nor sent; what is frozen may change between steps. */
 static void frozen_gradients_are_left_alone(void **state)
 {
@@ -273,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_are_right_equal_on_all_ranks_and_repeatable),
         cmocka_unit_test(error_feedback_keeps_the_sum_over_steps),
+        cmocka_unit_test(what_is_unsent_goes_on_in_another_reducer),
         cmocka_unit_test(frozen_gradients_are_left_alone),
         cmocka_unit_test(buckets_cover_the_block_and_start_while_backward_runs),
     };

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "core/rng.h"
 #include "io/h5.h"
 #include "io/h5_guard.h"
 #include "io/path.h"
@@ -91,6 +92,41 @@ static void trained_weights_stand_beside_the_average(void **unused)
     checkpoint_sample_free(&s);
     checkpoint_sample_free(&trained);
     checkpoint_sample_free(&into);
+}
+
+/* Blocks of what is still to be sent come back bit by bit, also with none and with as many as there may be. */
+static void unsent_gradients_stand_beside_the_state(void **unused)
+{
+    static const int64_t counts[] = {0, 1, 3, ATR_UNSENT_MAX};
+    checkpoint_sample s;
+    atr_checkpoint_file *file = NULL;
+
+    (void)unused;
+    checkpoint_sample_make(&s, 1);
+    const int64_t flat = atr_params_flat_count(s.params);
+    const char *path = scratch_text("%s/model.h5", s.folder);
+    float *const blocks = test_malloc((size_t)(ATR_UNSENT_MAX * flat) * sizeof *blocks);
+    for (int64_t i = 0; i < ATR_UNSENT_MAX * flat; i++)
+        blocks[i] = (float)atr_rng_normal(77, (uint64_t)i);
+    s.ckpt.unsent = blocks;
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        float *const got = test_calloc((size_t)(ATR_UNSENT_MAX * flat), sizeof *got);
+        int64_t count = -1;
+        s.ckpt.unsent_count = counts[i];
+        must(atr_checkpoint_write(path, &s.ckpt));
+        must(atr_checkpoint_open(path, &file));
+        must(atr_checkpoint_unsent_count(file, &count));
+        assert_int_equal(count, counts[i]);
+        must(atr_checkpoint_load_unsent(file, s.params, got));
+        for (int64_t k = 0; k < count; k++)
+            assert_same_moments(s.params, blocks + k * flat, got + k * flat);
+        atr_checkpoint_close(file);
+        test_free(got);
+    }
+    s.ckpt.unsent_count = ATR_UNSENT_MAX + 1;
+    assert_int_equal(atr_checkpoint_write(path, &s.ckpt), ATR_ERR_USAGE);
+    test_free(blocks);
+    checkpoint_sample_free(&s);
 }
 
 /* Adds `change` to number `column` of the first entry in the table of places of a written file, and seals it again. */
@@ -401,6 +437,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trained_weights_stand_beside_the_average),
+        cmocka_unit_test(unsent_gradients_stand_beside_the_state),
         cmocka_unit_test(places_lead_to_the_same_values),
         cmocka_unit_test(mapped_values_are_those_of_the_file),
         cmocka_unit_test(round_trip_is_bit_exact),
