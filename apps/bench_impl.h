@@ -15,7 +15,7 @@ typedef struct atr_bench_options {
     const char *backbone, *size, *trace;
     int64_t batch, classes, repeats, warmup;
     int stride; /* index: atr_bench_stride() */
-    bool json, profile, against_alone;
+    bool json, profile, against_alone, recompute;
     atr_reducer_choice reducer;
 } atr_bench_options;
 
@@ -47,9 +47,11 @@ typedef struct atr_bench {
     bool training;
     atr_comm *comm; /* NULL for inference */
     atr_session session;
+    atr_plan_options plan_options;
     atr_plan *plan;
     atr_bench_profile *profile; /* NULL: not asked for */
     int64_t batch, height, width;
+    int64_t planned; /* bytes that were to be held in all, as said before they were taken */
     float *images;
     uint8_t *labels;
     double cold_start; /* s from the start of the process to the first result */

@@ -48,6 +48,10 @@ static const atr_option rows[] = {
      .most = 255,
      .argument = "N",
      .help = "classes told apart"},
+    {.name = "recompute",
+     .kind = ATR_OPTION_FLAG,
+     .offset = offsetof(atr_bench_options, recompute),
+     .help = "train: drop activations and make them again for backward: less memory, more time"},
     {.name = "repeats",
      .letter = 'n',
      .kind = ATR_OPTION_INT,
@@ -96,7 +100,8 @@ int64_t atr_bench_stride(const atr_bench_options *options)
 /* Training's own options mean nothing elsewhere. */
 static atr_status check_kind(const atr_options *options, const char *what)
 {
-    static const char *const own[] = {"trace", "against-alone", "allreduce", "wire", "bucket-mb", "progress"};
+    static const char *const own[] = {"trace", "against-alone", "recompute", "allreduce",
+                                      "wire",  "bucket-mb",     "progress"};
 
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
         if (strcmp(what, "train") != 0 && atr_options_given(options, own[i]))

@@ -188,6 +188,7 @@ static atr_status evaluate_model(const atr_options *parsed, const atr_eval_optio
 
     ATR_TRY(atr_session_open(&options->session, comm, &session));
     ATR_TRY(atr_session_load(&session, atr_options_positional(parsed, 0)));
+    wanted.memory = &session.memory;
     status = read_options(parsed, options, &session.info, &wanted);
     if (status == ATR_OK)
         status = atr_cli_arguments(parsed, 1, &data, &count);

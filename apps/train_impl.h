@@ -39,6 +39,8 @@ struct atr_trainer {
     atr_dataset *dataset;
     atr_loader *loader;
     atr_plans *plans;
+    atr_plan_options plan_options; /* of all of them, but for the batch */
+    int64_t memory_taken;          /* that the session's guard was asked for them */
     atr_norm_ranks norm_ranks;
     atr_optim *optim;
     atr_loss *loss;
@@ -98,6 +100,9 @@ int64_t atr_train_phase_batch(const atr_trainer *trainer, const atr_train_phase 
 
 /* The network that is evaluated and shown: the average of the weights where there is one. */
 atr_params *atr_train_shown_params(const atr_trainer *trainer);
+
+/* train_memory.c: an atr_plan_options.approve; `user` is the trainer. Rank 0 says what the first plan and the run take. */
+atr_status atr_train_memory_approve(void *user, const atr_plan_needs *needs);
 
 /* train_state.c: checkpoints of a run. Collective, agreed. */
 

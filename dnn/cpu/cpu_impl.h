@@ -119,6 +119,12 @@ atr_status atr_cpu_pooled_conv_forward(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_pooled_conv_backward(atr_backend *backend, atr_step *step);
 void atr_cpu_pooled_conv_release(atr_step *step);
 
+/* CONV_BANDS. */
+atr_status atr_cpu_banded_conv_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_banded_conv_refresh(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_banded_conv_forward(atr_backend *backend, atr_step *step);
+void atr_cpu_banded_conv_release(atr_step *step);
+
 /* Weights and bias of a convolution with the batch norm folded in:
  *     scale = g / sqrt(var + eps)     w' = w scale     b' = (b - mean) scale + beta
  * computed in double. Without a norm they are copies. weights [O, I/G, k, k], bias [O]; 0 where the step has none. */

@@ -8,6 +8,7 @@
 .tile_output = tile_output,
 .tile_spread = tile_spread,
 .product = product,
+.layer = layer,
 .depthwise = depthwise,
 .depthwise_weight_gradient = depthwise_weight_gradient,
 .outer = outer,
