@@ -89,12 +89,13 @@ static atr_status print_json(const atr_bench *b)
         "work", b->training ? "train" : "inference", "backbone", b->options->backbone, "output_stride",
         (json_int_t)atr_bench_stride(b->options), "classes", (json_int_t)b->options->classes, "backend",
         b->session.backend->table->name, "threads", b->session.threads.count, "isa",
-        atr_isa_name(atr_isa_level()), "precision", "f32", "batch", (json_int_t)b->batch, "height",
-        (json_int_t)b->height, "width", (json_int_t)b->width, "repeats", (json_int_t)b->options->repeats,
-        "min_ms", 1e3 * b->times.min, "median_ms", 1e3 * b->times.median, "p95_ms", 1e3 * b->times.p95,
-        "images_per_s", images_per_s(b), "gflop", gflop, "gflop_per_s", gflop / b->times.min, "cold_start_s",
-        b->cold_start, "arena_mib", (double)atr_plan_arena_bytes(b->plan) / (1 << 20), "planned_mib",
-        (double)b->planned / (1 << 20), "peak_rss_mib", peak_rss_mib());
+        atr_isa_name(atr_isa_level()), "precision", atr_precision_text(b->session.backend), "batch",
+        (json_int_t)b->batch, "height", (json_int_t)b->height, "width", (json_int_t)b->width, "repeats",
+        (json_int_t)b->options->repeats, "min_ms", 1e3 * b->times.min, "median_ms", 1e3 * b->times.median,
+        "p95_ms", 1e3 * b->times.p95, "images_per_s", images_per_s(b), "gflop", gflop, "gflop_per_s",
+        gflop / b->times.min, "cold_start_s", b->cold_start, "arena_mib",
+        (double)atr_plan_arena_bytes(b->plan) / (1 << 20), "planned_mib", (double)b->planned / (1 << 20),
+        "peak_rss_mib", peak_rss_mib());
 
     if (b->training)
         json_object_update_missing_new(out, training_json(b));
@@ -107,11 +108,11 @@ static void print_text(const atr_bench *b)
 {
     const double gflop = 2e-9 * forward_macs(b->plan) * (b->training ? 3 : 1);
 
-    printf("%s, %s output stride %lld, %lld classes, %lld x %lldx%lld, f32, %s, %d threads, %s\n",
+    printf("%s, %s output stride %lld, %lld classes, %lld x %lldx%lld, %s, %s, %d threads, %s\n",
            b->training ? "training" : "inference", b->options->backbone,
            (long long)atr_bench_stride(b->options), (long long)b->options->classes, (long long)b->batch,
-           (long long)b->height, (long long)b->width, b->session.backend->table->name,
-           b->session.threads.count, atr_isa_name(atr_isa_level()));
+           (long long)b->height, (long long)b->width, atr_precision_text(b->session.backend),
+           b->session.backend->table->name, b->session.threads.count, atr_isa_name(atr_isa_level()));
     printf("  time           min %.1f ms, median %.1f ms, p95 %.1f ms (%lld runs)\n", 1e3 * b->times.min,
            1e3 * b->times.median, 1e3 * b->times.p95, (long long)b->options->repeats);
     printf("  throughput     %.2f pictures/s, %.0f GFLOP/s (%.1f GFLOP)\n", images_per_s(b),

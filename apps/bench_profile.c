@@ -180,7 +180,7 @@ static double flop_of(const atr_step *step, bool backward)
 
 static double bytes_of_tensor(const atr_tensor *t)
 {
-    return (double)atr_tensor_count(t) * (double)sizeof(float);
+    return (double)atr_tensor_count(t) * (double)atr_dtype_bytes(t->type);
 }
 
 static double bytes_of_weights(const atr_conv_attr *conv)

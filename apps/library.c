@@ -27,10 +27,23 @@ static atr_status choose_fit(const atrous_settings *settings, const atr_model_in
     return ATR_OK;
 }
 
+static atr_status choose_precision(const atrous_settings *settings, int *out)
+{
+    static const atr_precision types[] = {[ATROUS_PRECISION_F32] = ATR_PRECISION_F32,
+                                          [ATROUS_PRECISION_BF16] = ATR_PRECISION_BF16,
+                                          [ATROUS_PRECISION_AUTO] = ATR_PRECISION_AUTO};
+
+    if ((unsigned)settings->precision >= sizeof types / sizeof types[0])
+        return atr_fail(ATR_ERR_USAGE, "%d is no precision", (int)settings->precision);
+    *out = (int)types[settings->precision];
+    return ATR_OK;
+}
+
 int atrous_open(const char *path, const atrous_settings *settings, atrous_model **model)
 {
     const atrous_settings chosen = settings != NULL ? *settings : (atrous_settings){0};
     atr_status status = ATR_OK;
+    atr_session_options options = {.backend = "auto", .threads = chosen.threads};
     atrous_model *m = NULL;
     atr_fit_mode fit = ATR_RUN_LETTERBOX;
 
@@ -41,8 +54,8 @@ int atrous_open(const char *path, const atrous_settings *settings, atrous_model 
         return (int)atr_fail(ATR_ERR_USAGE, "atrous_open: no path, or a negative setting");
     ATR_TRY(ATR_NEW(1, &m));
     pthread_mutex_init(&m->lock, NULL);
-    ATR_TRY(atr_session_open(&(atr_session_options){.backend = "auto", .threads = chosen.threads}, NULL,
-                             &m->session));
+    ATR_TRY(choose_precision(&chosen, &options.precision));
+    ATR_TRY(atr_session_open(&options, NULL, &m->session));
     ATR_TRY(atr_session_load(&m->session, path));
     ATR_TRY(choose_fit(&chosen, &m->session.info, &fit));
     ATR_TRY(atr_segmenter_create(&m->session.info, m->session.graph, m->session.params, m->session.backend,

@@ -23,6 +23,13 @@ const atr_option atr_session_rows[] = {
      .least = 0,
      .most = 4096,
      .help = "threads per process; 0: as many as CPUs were given to it"},
+    {.name = "precision",
+     .kind = ATR_OPTION_CHOICE,
+     .offset = offsetof(atr_session_options, precision),
+     .value = "f32",
+     .choices = atr_precision_names,
+     .help = "type of the activations between layers; auto: bf16 where this machine multiplies it natively "
+             "and faster"},
     {.name = "rewrite",
      .kind = ATR_OPTION_LIST,
      .offset = offsetof(atr_session_options, rewrite),
@@ -90,20 +97,30 @@ done:
     return status;
 }
 
+static atr_status open_backend(const atr_session_options *options, atr_session *session)
+{
+    atr_status status = ATR_OK;
+
+    ATR_TRY(decide_threads(options->threads, session));
+    ATR_TRY(atr_memory_limit_parse(options->memory_limit, &session->memory.limit));
+    ATR_TRY(atr_backend_open(options->backend, session->threads.count, &session->backend));
+    for (int64_t i = 0; i < options->rewrite.count; i++)
+        ATR_TRY(atr_rewrites_without(options->rewrite.items[i], &session->backend->rewrites));
+
+done:
+    return status;
+}
+
 atr_status atr_session_open(const atr_session_options *options, atr_comm *comm, atr_session *out)
 {
     atr_status status = ATR_OK;
 
     memset(out, 0, sizeof *out);
     out->comm = comm;
-    ATR_TRY(decide_threads(options->threads, out));
-    ATR_TRY(atr_memory_limit_parse(options->memory_limit, &out->memory.limit));
-    ATR_TRY(atr_backend_open(options->backend, out->threads.count, &out->backend));
-    for (int64_t i = 0; i < options->rewrite.count; i++)
-        ATR_TRY(atr_rewrites_without(options->rewrite.items[i], &out->backend->rewrites));
-
+    ATR_TRY(atr_session_agree(out, open_backend(options, out)));
+    ATR_TRY(atr_precision_choose((atr_precision)options->precision, comm, out->backend));
 done:
-    return atr_session_agree(out, status);
+    return status;
 }
 
 static void drop_model(atr_session *session)

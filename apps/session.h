@@ -2,6 +2,7 @@
 #define ATR_APPS_SESSION_H
 
 #include "apps/memory.h"
+#include "apps/precision.h"
 #include "core/options.h"
 #include "core/threads.h"
 #include "dist/comm.h"
@@ -24,8 +25,9 @@
 typedef struct atr_session_options {
     const char *backend;      /* a name, or "auto" */
     int64_t threads;          /* 0: all that were given to this process */
-    atr_list rewrite;         /* -NAME: plans do without that rewrite (dnn/rewrites.h) */
+    int precision;            /* atr_precision */
     const char *memory_limit; /* as atr_memory_limit_parse() reads it */
+    atr_list rewrite;         /* -NAME: plans do without that rewrite (dnn/rewrites.h) */
 } atr_session_options;
 
 extern const atr_option atr_session_rows[];

@@ -35,9 +35,12 @@ atr_status atr_streams_open(atr_session *session, int count, atr_fit_mode fit, i
     ATR_TRY(ATR_NEW(count, &out->backends));
     for (int i = 0; i < count; i++) {
         const int threads = session->threads.count;
-        if (count > 1)
+        if (count > 1) {
             ATR_TRY(atr_backend_open(backend, (i + 1) * threads / count - i * threads / count,
                                      &out->backends[i]));
+            out->backends[i]->rewrites = session->backend->rewrites;
+            out->backends[i]->precision = session->backend->precision;
+        }
         ATR_TRY(atr_segmenter_create(&session->info, session->graph, session->params,
                                      count > 1 ? out->backends[i] : session->backend, fit, height, width,
                                      &out->segmenters[i]));

@@ -107,12 +107,13 @@ static atr_status log_start(atr_trainer *trainer)
     atr_text_append(
         &text,
         ",\"fingerprint\":\"%016llx\",\"backbone\":\"%s\",\"classes\":%lld,\"batch\":%lld,\"ranks\":%d,"
-        "\"threads\":%d,\"backend\":\"%s\",\"epochs\":%lld,\"steps_per_epoch\":%lld,\"resumed_at\":%lld}",
+        "\"threads\":%d,\"backend\":\"%s\",\"precision\":\"%s\",\"epochs\":%lld,\"steps_per_epoch\":%lld,"
+        "\"resumed_at\":%lld}",
         (unsigned long long)atr_dataset_fingerprint(trainer->dataset), trainer->session.info.backbone,
         (long long)trainer->session.info.classes, (long long)trainer->phase->batch,
         atr_comm_size(trainer->comm), trainer->session.threads.count, trainer->session.backend->table->name,
-        (long long)trainer->options->epochs, (long long)trainer->steps_per_epoch,
-        (long long)trainer->cursor.global_step);
+        atr_precision_text(trainer->session.backend), (long long)trainer->options->epochs,
+        (long long)trainer->steps_per_epoch, (long long)trainer->cursor.global_step);
     return atr_runlog_line(trainer->log, &text);
 }
 

@@ -140,10 +140,10 @@ void atr_train_show_start(const atr_trainer *trainer)
 
     atr_train_say(trainer, "model: %s", atr_session_text(&trainer->session, model));
     show_data(trainer);
-    atr_train_say(trainer, "machine: %d rank%s, each %s; back end %s", atr_comm_size(trainer->comm),
+    atr_train_say(trainer, "machine: %d rank%s, each %s; back end %s, %s", atr_comm_size(trainer->comm),
                   atr_comm_size(trainer->comm) == 1 ? "" : "s",
-                  atr_threads_text(&trainer->session.threads, threads),
-                  trainer->session.backend->table->name);
+                  atr_threads_text(&trainer->session.threads, threads), trainer->session.backend->table->name,
+                  atr_precision_text(trainer->session.backend));
     if (atr_comm_size(trainer->comm) > 1)
         atr_train_say(trainer, "gradients: %s", atr_reducer_text(trainer->reducer, reducer));
     show_norms(trainer);

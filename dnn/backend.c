@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "dnn/rewrites.h"
+#include "dnn/widen.h"
 
 /* All back ends of this build, best first. */
 static const atr_backend_table *const tables[] = {&atr_backend_cpu, &atr_backend_ref};
@@ -82,6 +83,7 @@ atr_status atr_backend_open(const char *name, int threads, atr_backend **out)
     /* Kernels share work among as many threads as they were promised: a team made smaller would leave work undone. */
     opened->backend.threads = threads < omp_get_thread_limit() ? threads : omp_get_thread_limit();
     opened->backend.rewrites = ATR_REWRITE_ALL;
+    opened->backend.precision = ATR_F32;
     atr_backend_enter(&opened->backend);
     if (table->open != NULL)
         ATR_TRY(table->open(opened->backend.threads, &opened->backend.engine));
@@ -90,6 +92,41 @@ atr_status atr_backend_open(const char *name, int threads, atr_backend **out)
 
 done:
     atr_free(opened);
+    return status;
+}
+
+/* Lets `kernel` prepare a step, itself or on f32 copies. ATR_ERR_UNSUPPORTED leaves the step as it was. */
+static atr_status attempt(atr_backend *backend, atr_step *step, const atr_kernel *kernel, bool widened)
+{
+    if (kernel->forward == NULL)
+        return ATR_ERR_UNSUPPORTED;
+    step->kernel = widened ? &atr_widened : kernel;
+    step->inner = widened ? kernel : NULL;
+    const atr_status status = step->kernel->prepare == NULL ? ATR_OK : step->kernel->prepare(backend, step);
+    if (status == ATR_ERR_UNSUPPORTED) {
+        if (step->kernel->release != NULL)
+            step->kernel->release(step);
+        step->state = NULL;
+        step->kernel = NULL;
+        step->packed_bytes = 0;
+    }
+    return status;
+}
+
+atr_status atr_backend_prepare(atr_backend *backend, atr_step *step)
+{
+    const atr_backend_table *table = backend->table;
+    const bool narrow = atr_step_is_narrow(step);
+    atr_status status = ATR_ERR_UNSUPPORTED;
+
+    if (!narrow || table->knows_bf16[step->op])
+        status = attempt(backend, step, &table->op[step->op], false);
+    if (status == ATR_ERR_UNSUPPORTED && table->host && narrow)
+        status = attempt(backend, step, &table->op[step->op], true);
+    if (status == ATR_ERR_UNSUPPORTED && table->host)
+        status = attempt(backend, step, &atr_backend_ref.op[step->op], narrow);
+    if (status == ATR_ERR_UNSUPPORTED)
+        return atr_fail(ATR_ERR_UNSUPPORTED, "%s: back end %s has no kernel for it", step->name, table->name);
     return status;
 }
 
@@ -131,13 +168,26 @@ bool atr_backend_finite(atr_backend *backend, const float *values, int64_t count
     return backend->table->sum_squares(backend, values, count, &sum) == ATR_OK && isfinite(sum);
 }
 
+static bool finite_bf16(const uint16_t *values, int64_t pixels, int64_t channels, int64_t stride)
+{
+    for (int64_t p = 0; p < pixels; p++)
+        for (int64_t c = 0; c < channels; c++)
+            if ((values[p * stride + c] & 0x7F80u) == 0x7F80u)
+                return false;
+    return true;
+}
+
 /* A slice is looked at pixel by pixel: what lies between belongs to others. */
 bool atr_backend_finite_pixels(atr_backend *backend, const atr_tensor *tensor)
 {
     const int64_t channels = tensor->dims[3], pixels = tensor->dims[0] * tensor->dims[1] * tensor->dims[2];
     const float *const values = tensor->data;
 
-    if (values == NULL || tensor->type != ATR_F32 || tensor->rank != 4)
+    if (values == NULL || tensor->rank != 4)
+        return true;
+    if (tensor->type == ATR_BF16)
+        return finite_bf16(tensor->data, pixels, channels, tensor->strides[2]);
+    if (tensor->type != ATR_F32)
         return true;
     if (tensor->strides[2] == channels)
         return atr_backend_finite(backend, values, pixels * channels);

@@ -80,6 +80,8 @@ typedef struct atr_backend_table {
     atr_status (*synchronise)(void *engine); /* NULL: nothing to wait for */
 
     atr_kernel op[ATR_OPS];
+    bool knows_bf16
+        [ATR_OPS]; /* prepare() looks at the activations' types; the others are run on f32 copies (dnn/widen.h) */
 
     size_t (*loss_scratch)(const atr_loss_args *args); /* reads the shapes alone */
     atr_status (*loss_sums)(atr_backend *backend, atr_loss_args *args);
@@ -110,6 +112,8 @@ struct atr_backend {
     void *engine;
     int threads;
     int rewrites; /* bits of atr_rewrite (dnn/rewrites.h) that plans on it may apply; all, unless the opener takes some away */
+    atr_dtype
+        precision; /* of activations in plans on it, ATR_F32 unless the opener chooses ATR_BF16 (dnn/plan_precision.c) */
 };
 
 /* Opens a back end by name ("auto": the best that is there). An unknown or absent one is ATR_ERR_UNSUPPORTED:
@@ -117,6 +121,10 @@ struct atr_backend {
  * The table of an opened host back end has no empty slots: `ref` has filled them. */
 atr_status atr_backend_open(const char *name, int threads, atr_backend **out);
 void atr_backend_close(atr_backend *backend);
+
+/* Chooses who runs a step and lets it prepare: the back end's kernel; on a host, where that has none for the step's types, the same on
+ * f32 copies; then `ref`. Different steps may be prepared by different threads at once. */
+atr_status atr_backend_prepare(atr_backend *backend, atr_step *step);
 
 /* Names of what is compiled in, separated by ", ". */
 const char *atr_backend_names(void);

@@ -95,18 +95,26 @@ size_t plan_value_bytes(const atr_plan *plan, int value)
 {
     const int64_t *d = plan->values[value].dims;
 
-    return (size_t)(d[0] * d[1] * d[2] * d[3]) * sizeof(float);
+    return (size_t)(d[0] * d[1] * d[2] * d[3]) * atr_dtype_bytes(plan->values[value].type);
 }
 
 atr_tensor plan_tensor(const atr_plan *plan, int value, plan_view view)
 {
     const int64_t *dims = plan->values[value].dims;
-    atr_tensor tensor = atr_tensor_nhwc(ATR_F32, dims[0], dims[1], dims[2], dims[3], NULL);
+    atr_tensor tensor = atr_tensor_nhwc(plan->values[value].type, dims[0], dims[1], dims[2], dims[3], NULL);
 
     tensor.strides[2] = view.pixel_stride;
     tensor.strides[1] = dims[2] * view.pixel_stride;
     tensor.strides[0] = dims[1] * tensor.strides[1];
     return tensor;
+}
+
+void *plan_address(const atr_plan *plan, int value, plan_view view)
+{
+    if (view.buffer < 0)
+        return NULL;
+    return (char *)atr_arena_at(plan->arena, plan->buffers[view.buffer].offset) +
+           (size_t)view.offset * atr_dtype_bytes(plan->values[value].type);
 }
 
 /* ---- making a plan ------------------------------------------------------------------------------------------------------ */
@@ -148,8 +156,6 @@ atr_status plan_prepare_step(atr_plan *plan, int s)
 {
     atr_step *step = &plan->steps[s];
     const plan_link *link = &plan->links[s];
-    const atr_kernel *own = &plan->backend->table->op[step->op];
-    atr_status status = ATR_ERR_UNSUPPORTED;
 
     for (int i = 0; i < step->input_count; i++) {
         step->x[i] = plan_tensor(plan, link->x[i], link->x_view[i]);
@@ -158,23 +164,7 @@ atr_status plan_prepare_step(atr_plan *plan, int s)
     step->y = plan_tensor(plan, link->y, link->y_view);
     step->dy =
         plan_tensor(plan, link->y, link->dy_view.buffer == PLAN_NOWHERE ? link->y_view : link->dy_view);
-    if (link->view)
-        return ATR_OK;
-    if (own->forward != NULL) {
-        step->kernel = own;
-        status = own->prepare == NULL ? ATR_OK : own->prepare(plan->backend, step);
-        if (status != ATR_ERR_UNSUPPORTED)
-            return status;
-        if (own->release != NULL)
-            own->release(step);
-        step->state = NULL;
-        step->packed_bytes = 0;
-    }
-    if (!plan->backend->table->host)
-        return atr_fail(ATR_ERR_UNSUPPORTED, "%s: back end %s has no kernel for it", step->name,
-                        plan->backend->table->name);
-    step->kernel = &atr_backend_ref.op[step->op];
-    return step->kernel->prepare == NULL ? ATR_OK : step->kernel->prepare(plan->backend, step);
+    return link->view ? ATR_OK : atr_backend_prepare(plan->backend, step);
 }
 
 static atr_status check_options(const atr_plan_options *options)
@@ -208,8 +198,9 @@ static atr_status compile(atr_plan *plan)
         plan_rewrite_pooled(plan);
     if (on & ATR_REWRITE_WINOGRAD)
         plan_rewrite_winograd(plan);
-    if (on & ATR_REWRITE_BANDS)
+    if (on & ATR_REWRITE_BANDS && plan->backend->precision == ATR_F32)
         ATR_TRY(plan_rewrite_bands(plan));
+    plan_precision(plan);
     if (on & ATR_REWRITE_CONCAT)
         plan_rewrite_concat(plan);
     ATR_TRY(plan_place(plan));
@@ -354,7 +345,7 @@ atr_tensor atr_plan_tap(const atr_plan *plan, atr_tap tap)
         return (atr_tensor){.data = NULL};
     const plan_view view = plan->value_views[value];
     atr_tensor tensor = plan_tensor(plan, value, view);
-    tensor.data = (float *)atr_arena_at(plan->arena, plan->buffers[view.buffer].offset) + view.offset;
+    tensor.data = plan_address(plan, value, view);
     return tensor;
 }
 
@@ -399,7 +390,7 @@ static atr_status run_loss(atr_plan *plan, const uint8_t *labels, const atr_loss
     args.votes = votes;
     if (training) {
         args.dlogits = plan_tensor(plan, plan->tap_values[ATR_TAP_LOGITS], gradient);
-        args.dlogits.data = atr_arena_at(plan->arena, plan->buffers[gradient.buffer].offset);
+        args.dlogits.data = plan_address(plan, plan->tap_values[ATR_TAP_LOGITS], gradient);
     }
     atr_backend_enter(plan->backend);
     const atr_status status = loss_table(plan)->loss(plan->backend, &args);

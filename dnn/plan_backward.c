@@ -76,14 +76,15 @@ done:
     return status;
 }
 
-/* A pointwise step may write its gradient over the one it reads, unless others read that too. A slice of a concat's gradient
+/* A pointwise step may write its gradient over the one it reads, unless others read that too or its type is another one. A slice of a concat's gradient
  * is not reused either: the convolution in front would have to read its gradient with a wide pixel stride. */
 static bool runs_in_place(const atr_plan *plan, int s, plan_view dy)
 {
     const atr_op op = plan->steps[s].op;
+    const plan_value *x = &plan->values[plan->links[s].x[0]], *y = &plan->values[plan->links[s].y];
 
     return (op == ATR_OP_NORM || op == ATR_OP_ACT || op == ATR_OP_DROPOUT) && !dy.shared &&
-           dy.pixel_stride == plan->values[plan->links[s].y].dims[3];
+           dy.pixel_stride == y->dims[3] && x->type == y->type;
 }
 
 static atr_status backward_step(atr_plan *plan, int s)

@@ -6,6 +6,7 @@
 /* How a plan is made (plan.c calls the stages in this order):
  *   plan_lower       graph nodes -> steps and values with shapes
  *   plan_rewrite_*   one file and one function each: fuse or drop steps
+ *   plan_precision   which values are bf16
  *   plan_place       values -> buffers (or channel slices of one)
  *   plan_backward    gradients: which buffer each one lives in, which step writes it, where two must be summed
  *   plan_prepare     kernels learn their shapes and say what they keep
@@ -15,6 +16,7 @@
 
 /* An activation: the output of one step. Values are numbered; a rewrite may leave some without a producer. */
 typedef struct plan_value {
+    atr_dtype type;  /* of the value and of its gradient; that of its concat where it is a slice */
     int64_t dims[4]; /* N,H,W,C */
     int slice_of;    /* concat value this one is a channel slice of, or -1 */
     int64_t slice_channel;
@@ -113,6 +115,7 @@ void plan_rewrite_resized(atr_plan *plan);
 void plan_rewrite_winograd(atr_plan *plan);
 void plan_rewrite_pooled(atr_plan *plan);
 atr_status plan_rewrite_bands(atr_plan *plan);
+void plan_precision(atr_plan *plan);
 atr_status plan_place(atr_plan *plan);
 atr_status plan_backward(atr_plan *plan);
 atr_status plan_prepare(atr_plan *plan);
@@ -142,8 +145,10 @@ atr_status plan_new_buffer(atr_plan *plan, size_t bytes, int *out);
 atr_status plan_new_step(atr_plan *plan, int *out);
 atr_status plan_new_action(atr_plan *plan, plan_act_kind kind, int step);
 size_t plan_value_bytes(const atr_plan *plan, int value);
-/* A tensor of a value's shape at a view; no pointer yet. */
+/* A tensor of a value's type and shape at a view; no pointer yet. */
 atr_tensor plan_tensor(const atr_plan *plan, int value, plan_view view);
+/* Where a tensor of a value lies once there is memory; NULL for what lies in no buffer. */
+void *plan_address(const atr_plan *plan, int value, plan_view view);
 /* Pixels that a norm's statistics are of, with and without its group. */
 int64_t plan_norm_pixels(const atr_plan *plan, const int64_t dims[4], bool alone);
 /* Lets the kernel of `step` prepare: the back end's, else `ref`'s. Different steps may be prepared by different threads at once. */

@@ -80,6 +80,7 @@ static atr_status lower_node(atr_plan *plan, int index, const int64_t shape[4], 
         return ATR_OK;
     }
     const int v = plan->value_count++;
+    plan->values[v].type = ATR_F32;
     plan->values[v].slice_of = -1;
     value_of_node[index] = v;
     memcpy(plan->values[v].dims, shape, sizeof plan->values[v].dims);

@@ -158,11 +158,18 @@ static void sort_by_size(const atr_plan *plan, int *order)
     }
 }
 
-static void *address(const atr_plan *plan, int buffer, int64_t offset)
+/* `value` at a view, as an action sees it. */
+static void *address(const atr_plan *plan, int value, plan_view view, plan_action action)
 {
-    if (buffer == PLAN_IMAGES)
+    if (view.buffer == PLAN_IMAGES)
         return (void *)(uintptr_t)plan->images; /* kernels never write x */
-    return buffer < 0 ? NULL : (float *)atr_arena_at(plan->arena, plan->buffers[buffer].offset) + offset;
+    view.buffer = buffer_for(plan, view.buffer, action);
+    return plan_address(plan, value, view);
+}
+
+static void *start_of(const atr_plan *plan, int buffer)
+{
+    return buffer < 0 ? NULL : atr_arena_at(plan->arena, plan->buffers[buffer].offset);
 }
 
 void plan_bind(atr_plan *plan, plan_action action)
@@ -171,14 +178,13 @@ void plan_bind(atr_plan *plan, plan_action action)
     const plan_link *link = &plan->links[action.step];
 
     for (int i = 0; i < step->input_count; i++) {
-        const plan_view x = link->x_view[i], dx = link->dx_view[i];
-        step->x[i].data = address(plan, buffer_for(plan, x.buffer, action), x.offset);
-        step->dx[i].data = step->wants_dx[i] ? address(plan, dx.buffer, dx.offset) : NULL;
+        step->x[i].data = address(plan, link->x[i], link->x_view[i], action);
+        step->dx[i].data = step->wants_dx[i] ? plan_address(plan, link->x[i], link->dx_view[i]) : NULL;
     }
-    step->y.data = address(plan, buffer_for(plan, link->y_view.buffer, action), link->y_view.offset);
-    step->dy.data = address(plan, link->dy_view.buffer, link->dy_view.offset);
-    step->saved = address(plan, link->saved, 0);
-    step->scratch = address(plan, scratch_for(plan, action), 0);
+    step->y.data = address(plan, link->y, link->y_view, action);
+    step->dy.data = plan_address(plan, link->y, link->dy_view);
+    step->saved = start_of(plan, link->saved);
+    step->scratch = start_of(plan, scratch_for(plan, action));
 }
 
 static atr_status take_arena(atr_plan *plan, size_t bytes)

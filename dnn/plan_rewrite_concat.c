@@ -3,14 +3,16 @@
  * the gradients of its inputs, without a copy. */
 #include "dnn/plan_impl.h"
 
-/* An input can become a slice when a step writes it, and it is no slice elsewhere, nor twice in this concat, nor itself made of slices. */
+/* An input can become a slice when a step writes it, in the concat's type, and it is no slice elsewhere, nor twice in this concat, nor
+ * itself made of slices. */
 static bool can_be_slices(const atr_plan *plan, int concat)
 {
     const plan_link *link = &plan->links[concat];
 
     for (int i = 0; i < plan->steps[concat].input_count; i++) {
         const int v = link->x[i], producer = plan_producer(plan, v);
-        if (producer < 0 || plan->values[v].slice_of >= 0 || plan->steps[producer].op == ATR_OP_CONCAT)
+        if (producer < 0 || plan->values[v].slice_of >= 0 || plan->steps[producer].op == ATR_OP_CONCAT ||
+            plan->values[v].type != plan->values[link->y].type)
             return false;
         for (int j = 0; j < i; j++)
             if (link->x[j] == v)

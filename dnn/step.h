@@ -13,7 +13,8 @@
  *
  * Activations are [N,H,W,C] with channels contiguous (stride 1). The pixel stride, strides[2], may exceed C: the tensor is
  * then a slice of channels of a wider buffer (how a concat disappears). strides[1] = W*strides[2], strides[0] = H*strides[1]
- * always. Kernels honour the pixel stride of every tensor they touch and never write between the slices.
+ * always. Kernels honour the pixel stride of every tensor they touch and never write between the slices. They are f32 or bf16, each of
+ * a type of its own; a gradient has the type of its activation, and the same buffer only where the types are equal.
  *
  * Forward may be given y == x[0] (same data and strides) for ACT, NORM without `training`, DROPOUT, and y == x[0] or x[1] for
  * ADD. Backward may be given dx[0] == dy for NORM, ACT and DROPOUT. Otherwise buffers do not overlap.
@@ -29,6 +30,7 @@ typedef struct atr_step {
     atr_op op;
     const char *name;         /* borrowed from the graph */
     const atr_kernel *kernel; /* who runs it: the back end's own, or the `ref` one where that has none */
+    const atr_kernel *inner;  /* kernel is atr_widened (dnn/widen.h): the one that it runs on f32 copies */
 
     /* Attributes: those of the graph's node that belong to `op`. */
     atr_conv_attr

@@ -131,7 +131,7 @@ atr_status atr_cpu_banded_conv_refresh(atr_backend *backend, atr_step *step)
 
     for (int i = 0; i < LAYERS; i++) {
         const atr_conv_attr *conv = &step->chain[i].conv;
-        atr_cpu_fold(&step->chain[i], folded, state->layers[i].bias);
+        atr_conv_fold(&step->chain[i], folded, state->layers[i].bias);
         if (i == DEPTHWISE)
             pack_taps(&state->layers[i], conv->kernel * conv->kernel, folded);
         else

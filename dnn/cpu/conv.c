@@ -1,6 +1,4 @@
 /* Convolutions: depthwise ones, and 3x3 ones that the plan marked, run on kernels of our own, all others on oneDNN. */
-#include <math.h>
-
 #include "dnn/cpu/cpu_impl.h"
 
 bool atr_cpu_is_depthwise(const atr_conv_attr *conv)
@@ -17,28 +15,12 @@ static const atr_kernel winograd = {atr_cpu_winograd_prepare, atr_cpu_winograd_r
 static const atr_kernel dense = {atr_cpu_dense_prepare, atr_cpu_dense_refresh, atr_cpu_dense_forward,
                                  atr_cpu_dense_backward, atr_cpu_dense_release};
 
+/* Minimal filtering is for f32: what multiplies bf16 fast needs no fewer products, and its transforms would round. */
 static const atr_kernel *kind_of(const atr_step *step)
 {
     if (atr_cpu_is_depthwise(&step->conv))
         return &depthwise;
-    return step->winograd ? &winograd : &dense;
-}
-
-void atr_cpu_fold(const atr_step *step, float *weights, float *bias)
-{
-    const atr_conv_attr *conv = &step->conv;
-    const int64_t filter = conv->in_channels / conv->groups * conv->kernel * conv->kernel;
-
-    for (int64_t o = 0; o < conv->out_channels; o++) {
-        double scale = 1.0, shift = step->bias != NULL ? (double)step->bias[o] : 0.0;
-        if (step->folded) {
-            scale = (double)step->norm_weight[o] / sqrt((double)step->running_var[o] + step->norm.eps);
-            shift = (shift - (double)step->running_mean[o]) * scale + (double)step->norm_bias[o];
-        }
-        bias[o] = (float)shift;
-        for (int64_t i = 0; i < filter; i++)
-            weights[o * filter + i] = (float)((double)step->weight[o * filter + i] * scale);
-    }
+    return step->winograd && !atr_step_is_narrow(step) ? &winograd : &dense;
 }
 
 /* A map of one pixel, as behind image pooling: nothing to compute, but the batch norm behind it divides by the spread of a few nearly

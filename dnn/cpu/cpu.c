@@ -11,16 +11,21 @@ atr_cpu_clamp atr_cpu_clamp_of(atr_act act)
     return (atr_cpu_clamp){act == ATR_ACT_NONE ? -INFINITY : 0.0f, act == ATR_ACT_RELU6 ? 6.0f : INFINITY};
 }
 
-static const atr_cpu_kernels *kernels_of_level(atr_isa level)
+static void choose_kernels(atr_isa level, atr_cpu_engine *engine)
 {
+    engine->kernels = &atr_cpu_kernels_portable;
+    engine->narrow = &atr_cpu_kernels_portable_bf16;
 #if defined(__x86_64__)
-    if (level >= ATR_ISA_AVX512)
-        return &atr_cpu_kernels_avx512;
-    if (level >= ATR_ISA_AVX2)
-        return &atr_cpu_kernels_avx2;
+    if (level >= ATR_ISA_AVX2) {
+        engine->kernels = &atr_cpu_kernels_avx2;
+        engine->narrow = &atr_cpu_kernels_avx2_bf16;
+    }
+    if (level >= ATR_ISA_AVX512) {
+        engine->kernels = &atr_cpu_kernels_avx512;
+        engine->narrow = &atr_cpu_kernels_avx512_bf16;
+    }
 #endif
-    (void)level;
-    return &atr_cpu_kernels_portable;
+    engine->multiplies_bf16 = level >= ATR_ISA_AVX512_BF16;
 }
 
 static void close_engine(void *opened)
@@ -41,7 +46,7 @@ static atr_status open_engine(int threads, void **out)
     (void)threads;
     *out = NULL;
     ATR_TRY(ATR_NEW(1, &engine));
-    engine->kernels = kernels_of_level(atr_isa_level());
+    choose_kernels(atr_isa_level(), engine);
     ATR_TRY(atr_onednn_open(&engine->dnn));
     *out = engine;
     engine = NULL;
@@ -50,9 +55,19 @@ done:
     return status;
 }
 
+atr_status atr_cpu_check_types(const atr_step *step)
+{
+    const atr_dtype type = step->x[0].type;
+    bool same = step->y.type == type && step->dy.type == type;
+
+    for (int i = 0; i < step->input_count; i++)
+        same = same && step->x[i].type == type && step->dx[i].type == type;
+    return same ? ATR_OK : atr_fail(ATR_ERR_UNSUPPORTED, "%s: activations of several types", step->name);
+}
+
 void atr_cpu_copy(const atr_backend *backend, const atr_tensor *from, const atr_tensor *to)
 {
-    const size_t bytes = (size_t)to->dims[3] * sizeof(float);
+    const size_t bytes = (size_t)(to->dims[3] * atr_cpu_element_bytes(to));
 
 #pragma omp parallel for schedule(static)
     for (int part = 0; part < backend->threads; part++) {
@@ -69,7 +84,7 @@ size_t atr_cpu_column_sums_bytes(const atr_backend *backend, int64_t channels)
 
 void atr_cpu_column_sums(const atr_backend *backend, const atr_tensor *x, void *scratch, double *sums)
 {
-    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_for(backend, x->type);
     const int64_t channels = x->dims[3], row = atr_cpu_row(2 * channels), tile = atr_cpu_tile(channels);
     double *partial = scratch;
 
@@ -117,6 +132,18 @@ const atr_backend_table atr_backend_cpu = {
                                atr_cpu_resize_release},
             [ATR_OP_DROPOUT] = {atr_cpu_plain_prepare, NULL, atr_cpu_dropout_forward,
                                 atr_cpu_dropout_backward, NULL},
+        },
+    .knows_bf16 =
+        {
+            [ATR_OP_CONV] = true,
+            [ATR_OP_CONV_RESIZED] = true,
+            [ATR_OP_CONV_POOLED] = true,
+            [ATR_OP_NORM] = true,
+            [ATR_OP_ACT] = true,
+            [ATR_OP_ADD] = true,
+            [ATR_OP_CONCAT] = true,
+            [ATR_OP_GLOBAL_POOL] = true,
+            [ATR_OP_DROPOUT] = true,
         },
     .loss_scratch = atr_cpu_loss_scratch,
     .loss_sums = atr_cpu_loss_sums,

@@ -4,13 +4,15 @@
 #include "dnn/backend.h"
 #include "dnn/cpu/kernels_impl.h"
 #include "dnn/cpu/onednn.h"
+#include "dnn/widen.h"
 
 /* What the files of the host back end share. Work is cut into as many parts as the back end has threads, by fixed bounds, so
  * that results are the same each time; sums over pixels are made per part and added in the order of parts. */
 
 typedef struct atr_cpu_engine {
     atr_onednn *dnn;
-    const atr_cpu_kernels *kernels; /* of the instruction level to use */
+    const atr_cpu_kernels *kernels, *narrow; /* of the instruction level to use; narrow: on bf16 */
+    bool multiplies_bf16; /* at that level; where oneDNN would imitate it, f32 on copies is faster */
 } atr_cpu_engine;
 
 static inline const atr_cpu_engine *atr_cpu_engine_of(const atr_backend *backend)
@@ -21,6 +23,14 @@ static inline const atr_cpu_engine *atr_cpu_engine_of(const atr_backend *backend
 static inline const atr_cpu_kernels *atr_cpu_kernels_of(const atr_backend *backend)
 {
     return atr_cpu_engine_of(backend)->kernels;
+}
+
+/* Kernels whose activations are of one type. */
+static inline const atr_cpu_kernels *atr_cpu_kernels_for(const atr_backend *backend, atr_dtype type)
+{
+    const atr_cpu_engine *engine = atr_cpu_engine_of(backend);
+
+    return type == ATR_BF16 ? engine->narrow : engine->kernels;
 }
 
 static inline int64_t atr_cpu_min(int64_t a, int64_t b)
@@ -43,10 +53,15 @@ static inline atr_cpu_range atr_cpu_share(int64_t total, int parts, int part)
     return (atr_cpu_range){total * part / parts, total * (part + 1) / parts};
 }
 
-/* Pixel `index` of all N*H*W. */
-static inline float *atr_cpu_pixel(const atr_tensor *tensor, int64_t index)
+static inline int64_t atr_cpu_element_bytes(const atr_tensor *tensor)
 {
-    return (float *)tensor->data + index * tensor->strides[2];
+    return tensor->type == ATR_BF16 ? 2 : 4;
+}
+
+/* Pixel `index` of all N*H*W. */
+static inline void *atr_cpu_pixel(const atr_tensor *tensor, int64_t index)
+{
+    return (char *)tensor->data + index * tensor->strides[2] * atr_cpu_element_bytes(tensor);
 }
 
 static inline int64_t atr_cpu_pixels(const atr_tensor *tensor)
@@ -69,7 +84,10 @@ static inline int64_t atr_cpu_tile(int64_t channels)
     return atr_cpu_max(LEAST, atr_cpu_min(MOST, FLOATS / channels));
 }
 
-/* to = from, pixel by pixel, whatever their pixel strides are. */
+/* ATR_ERR_UNSUPPORTED where an activation of the step, or a gradient, is of another type than x[0]. */
+atr_status atr_cpu_check_types(const atr_step *step);
+
+/* to = from of one type, pixel by pixel, whatever their pixel strides are. */
 void atr_cpu_copy(const atr_backend *backend, const atr_tensor *from, const atr_tensor *to);
 
 /* sums[c] = sum over all pixels of x, f64 [C]. `scratch`: atr_cpu_column_sums_bytes(). */
@@ -124,11 +142,6 @@ atr_status atr_cpu_banded_conv_prepare(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_banded_conv_refresh(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_banded_conv_forward(atr_backend *backend, atr_step *step);
 void atr_cpu_banded_conv_release(atr_step *step);
-
-/* Weights and bias of a convolution with the batch norm folded in:
- *     scale = g / sqrt(var + eps)     w' = w scale     b' = (b - mean) scale + beta
- * computed in double. Without a norm they are copies. weights [O, I/G, k, k], bias [O]; 0 where the step has none. */
-void atr_cpu_fold(const atr_step *step, float *weights, float *bias);
 
 /* For operations that keep nothing and need no scratch. */
 atr_status atr_cpu_plain_prepare(atr_backend *backend, atr_step *step);

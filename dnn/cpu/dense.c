@@ -4,6 +4,9 @@
  * rate 18 on a 9x7 map runs as the 1x1 kernel it is. oneDNN's fast code wants pixels without gaps: a slice of a wider buffer
  * is copied to or from scratch memory.
  *
+ * On bf16 activations oneDNN multiplies bf16 weights, where the processor does and oneDNN has fast code for it; else the whole step runs
+ * on f32 copies (dnn/widen.h). Gradients of weights are f32 always.
+ *
  * In inference oneDNN sees one picture at a time: how it blocks its sums, and so their rounding, depends on the batch (with AVX2
  * it does), and a picture's result must not depend on its neighbours. */
 #include <string.h>
@@ -74,7 +77,7 @@ static atr_tensor first_of(atr_tensor t)
 
 static size_t activation_bytes(const atr_tensor *t)
 {
-    return atr_align_up((size_t)atr_tensor_count(t) * sizeof(float));
+    return atr_align_up((size_t)atr_tensor_count(t) * atr_dtype_bytes(t->type));
 }
 
 /* ---- preparing ---------------------------------------------------------------------------------------------------------- */
@@ -87,6 +90,16 @@ static size_t op_scratch_bytes(const atr_cpu_conv_op *op, const atr_tensor *x, c
 
     return (own > packer ? own : packer) + packed + (op->copy_x ? activation_bytes(x) : 0) +
            (op->copy_y ? activation_bytes(y) : 0) + (op->copy_residual ? activation_bytes(y) : 0);
+}
+
+/* oneDNN's plain loops in bf16 are slower than its f32 code on copies. */
+static atr_status refuse_slow(const atr_onednn_conv *conv, atr_cpu_conv_op *op)
+{
+    if (conv->x.type != ATR_BF16 || !atr_onednn_is_slow(op->op))
+        return ATR_OK;
+    atr_onednn_op_destroy(op->op);
+    op->op = NULL;
+    return atr_fail(ATR_ERR_UNSUPPORTED, "%s: no fast code for bf16", conv->layer);
 }
 
 /* The convolution as it is; where oneDNN has only slow code for gaps between pixels, the one without gaps. */
@@ -136,6 +149,7 @@ static atr_status prepare_op(const atr_backend *backend, atr_step *step, atr_one
     atr_status status = ATR_OK;
 
     ATR_TRY(create_conv(backend, &conv, op));
+    ATR_TRY(refuse_slow(&conv, op));
     ATR_TRY(atr_onednn_packer_create(atr_cpu_engine_of(backend)->dnn, op->op, step->conv.kernel, weight,
                                      &op->packer));
     if (!weight)
@@ -154,12 +168,37 @@ static bool has_own_weight_gradient(const atr_conv_attr *conv)
     return conv->groups == 1 && conv->in_channels >= LEAST && conv->out_channels >= LEAST;
 }
 
+static void release_op(atr_cpu_conv_op *op)
+{
+    atr_onednn_op_destroy(op->op);
+    atr_onednn_op_destroy(op->packer);
+    atr_free(op->packed);
+    *op = (atr_cpu_conv_op){0};
+}
+
+/* Our own kernels know f32 alone: of bf16 they get copies, in front of their own scratch memory. */
+static size_t copies_bytes(const atr_step *step)
+{
+    return step->x[0].type != ATR_BF16
+               ? 0
+               : atr_align_up((size_t)atr_tensor_count(&step->x[0]) * sizeof(float)) +
+                     atr_align_up((size_t)atr_tensor_count(&step->dy) * sizeof(float));
+}
+
+/* In f32 our own kernels are the faster ones. In bf16 they are what is left where oneDNN refuses, as it does a dilation that reaches
+ * beyond the map. */
 static atr_status prepare_weight_gradient(const atr_backend *backend, atr_step *step, atr_cpu_dense *state)
 {
-    if (!has_own_weight_gradient(&step->conv))
-        return prepare_op(backend, step, ATR_ONEDNN_WEIGHT_GRADIENT, &state->weight);
-    step->scratch_bytes = (size_t)atr_cpu_max((int64_t)step->scratch_bytes,
-                                              (int64_t)atr_cpu_weight_gradient_bytes(backend, step));
+    const bool own = has_own_weight_gradient(&step->conv), narrow = step->x[0].type == ATR_BF16;
+
+    if (!own || narrow) {
+        const atr_status status = prepare_op(backend, step, ATR_ONEDNN_WEIGHT_GRADIENT, &state->weight);
+        if (status != ATR_ERR_UNSUPPORTED || !own)
+            return status;
+        release_op(&state->weight);
+    }
+    const size_t bytes = copies_bytes(step) + atr_cpu_weight_gradient_bytes(backend, step);
+    step->scratch_bytes = bytes > step->scratch_bytes ? bytes : step->scratch_bytes;
     return ATR_OK;
 }
 
@@ -187,12 +226,25 @@ static void reserve_folded(atr_step *step, const atr_cpu_dense *state)
         step->scratch_bytes = bytes;
 }
 
+/* Of bf16 convolutions, those whose every product is of two bf16 operands, where the machine multiplies them. */
+static atr_status check_types(const atr_backend *backend, const atr_step *step)
+{
+    const bool products = step->x[0].type == ATR_BF16 &&
+                          (!step->training || (step->dy.type == ATR_BF16 && step->dx[0].type == ATR_BF16)) &&
+                          (!step->residual || step->x[1].type == step->y.type);
+
+    return !atr_step_is_narrow(step) || (products && atr_cpu_engine_of(backend)->multiplies_bf16)
+               ? ATR_OK
+               : atr_fail(ATR_ERR_UNSUPPORTED, "%s: no products of bf16 for it", step->name);
+}
+
 atr_status atr_cpu_dense_prepare(atr_backend *backend, atr_step *step)
 {
     const atr_conv_attr *conv = &step->conv;
     atr_status status = ATR_OK;
     atr_cpu_dense *state = NULL;
 
+    ATR_TRY(check_types(backend, step));
     ATR_TRY(ATR_NEW(1, &state));
     step->state = state;
     find_window(step, state);
@@ -207,13 +259,6 @@ atr_status atr_cpu_dense_prepare(atr_backend *backend, atr_step *step)
         ATR_TRY(prepare_weight_gradient(backend, step, state));
 done:
     return status;
-}
-
-static void release_op(atr_cpu_conv_op *op)
-{
-    atr_onednn_op_destroy(op->op);
-    atr_onednn_op_destroy(op->packer);
-    atr_free(op->packed);
 }
 
 void atr_cpu_dense_release(atr_step *step)
@@ -239,7 +284,7 @@ atr_cpu_conv_names atr_cpu_conv_names_of(const atr_step *step)
 {
     const atr_cpu_dense *state = step->state;
 
-    if (atr_cpu_is_depthwise(&step->conv) || step->winograd)
+    if (atr_cpu_is_depthwise(&step->conv) || (step->winograd && !atr_step_is_narrow(step)))
         return (atr_cpu_conv_names){"own", step->wants_dx[0] ? "own" : "", step->wants_dw ? "own" : ""};
     const bool own = step->wants_dw && state->weight.op == NULL;
     return (atr_cpu_conv_names){impl_of(state->forward.op), impl_of(state->data.op),
@@ -268,7 +313,7 @@ atr_status atr_cpu_dense_refresh(atr_backend *backend, atr_step *step)
 
     if (step->folded) {
         float *folded = folded_of(step);
-        atr_cpu_fold(step, folded, state->bias);
+        atr_conv_fold(step, folded, state->bias);
         weights = folded;
     } else if (state->bias != NULL) {
         memcpy(state->bias, step->bias, (size_t)step->conv.out_channels * sizeof(float));
@@ -304,7 +349,7 @@ static atr_tensor picture_of(const atr_tensor *t, int64_t n)
 {
     atr_tensor picture = first_of(*t);
 
-    picture.data = (float *)t->data + n * t->strides[0];
+    picture.data = (char *)t->data + n * t->strides[0] * atr_cpu_element_bytes(t);
     return picture;
 }
 
@@ -401,6 +446,22 @@ done:
     return status;
 }
 
+static void own_weight_gradient(const atr_backend *backend, const atr_step *step)
+{
+    char *at = step->scratch;
+    atr_step wide = *step;
+
+    if (step->x[0].type == ATR_BF16) {
+        wide.x[0].type = wide.dy.type = ATR_F32;
+        wide.x[0] = as_given(&wide.x[0], true, &at);
+        wide.dy = as_given(&wide.dy, true, &at);
+        atr_widen(&step->x[0], &wide.x[0]);
+        atr_widen(&step->dy, &wide.dy);
+        wide.scratch = at;
+    }
+    atr_cpu_weight_gradient(backend, &wide);
+}
+
 atr_status atr_cpu_dense_backward(atr_backend *backend, atr_step *step)
 {
     const atr_cpu_dense *state = step->state;
@@ -409,7 +470,7 @@ atr_status atr_cpu_dense_backward(atr_backend *backend, atr_step *step)
     if (step->wants_dx[0])
         ATR_TRY(data_gradient(backend, step));
     if (step->wants_dw && state->weight.op == NULL)
-        atr_cpu_weight_gradient(backend, step);
+        own_weight_gradient(backend, step);
     else if (step->wants_dw)
         ATR_TRY(weight_gradient(backend, step));
 done:

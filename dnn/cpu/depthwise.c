@@ -29,6 +29,8 @@ atr_status atr_cpu_depthwise_prepare(atr_backend *backend, atr_step *step)
     atr_status status = ATR_OK;
     depthwise_state *state = NULL;
 
+    if (atr_cpu_check_types(step) != ATR_OK)
+        return ATR_ERR_UNSUPPORTED;
     if (taps_of(conv) > ATR_CPU_MAX_TAPS)
         return atr_fail(ATR_ERR_UNSUPPORTED, "%s: a depthwise kernel of %lldx%lld", step->name,
                         (long long)conv->kernel, (long long)conv->kernel);
@@ -67,7 +69,7 @@ atr_status atr_cpu_depthwise_refresh(atr_backend *backend, atr_step *step)
     depthwise_state *state = step->state;
 
     (void)backend;
-    atr_cpu_fold(step, state->folded, state->bias);
+    atr_conv_fold(step, state->folded, state->bias);
     for (int64_t t = 0; t < taps; t++)
         for (int64_t c = 0; c < channels; c++)
             state->weights[t * channels + c] = state->folded[c * taps + t];
@@ -102,7 +104,7 @@ static void forward_taps(const atr_step *step, int64_t n, int64_t oy, float *gra
 
 atr_status atr_cpu_depthwise_forward(atr_backend *backend, atr_step *step)
 {
-    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_for(backend, step->x[0].type);
     const atr_tensor *y = &step->y;
     const depthwise_state *state = step->state;
 
@@ -153,7 +155,7 @@ static void gradient_taps(const atr_step *step, int64_t n, int64_t iy, int64_t p
 
 static void data_gradient(const atr_backend *backend, const atr_step *step)
 {
-    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_for(backend, step->x[0].type);
     const int64_t stride = step->conv.stride;
     const atr_tensor *dx = &step->dx[0];
 
@@ -174,7 +176,7 @@ static void data_gradient(const atr_backend *backend, const atr_step *step)
 
 static void weight_gradient(const atr_backend *backend, const atr_step *step)
 {
-    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_for(backend, step->x[0].type);
     const depthwise_state *state = step->state;
     const int64_t taps = taps_of(&step->conv), channels = step->conv.out_channels;
     const atr_tensor *dy = &step->dy;

@@ -1,8 +1,8 @@
 /* Depthwise convolution, forward and data gradient (one sweep for both: see atr_cpu_tap_row), and weight gradient.
- * Included once per instruction level. */
+ * Included once per instruction level and type of element; weights and their gradients are f32. */
 
 #include "dnn/cpu/kernels_impl.h"
-#include "dnn/cpu/vec_impl.h"
+#include "dnn/cpu/element_impl.h"
 
 enum {
     DEPTHWISE_PIXELS = 4,  /* target pixels side by side: a weight is read once for all */
@@ -23,8 +23,8 @@ ATR_INLINE void tap_range(const atr_cpu_tap_row *row, int64_t offset, int64_t *f
 
 /* `pixels` targets from j on, `vectors` vectors of channels from c on; the last vector has `part` channels.
  * from[t] is what tap t meets at target j; `ahead` (or NULL) are the source pixels that the next block is the first to read. */
-ATR_INLINE void depthwise_block(const atr_cpu_tap_row *row, const float *const *from,
-                                const float *const *weights, int taps, const float *ahead, int64_t j,
+ATR_INLINE void depthwise_block(const atr_cpu_tap_row *row, const elem *const *from,
+                                const float *const *weights, int taps, const elem *ahead, int64_t j,
                                 int64_t c, int pixels, int vectors, int64_t part)
 {
     const vec low = vec_set(row->clamp.low), high = vec_set(row->clamp.high);
@@ -38,28 +38,30 @@ ATR_INLINE void depthwise_block(const atr_cpu_tap_row *row, const float *const *
         for (int v = 0; v < vectors; v++)
             sums[p][v] = row->bias != NULL ? vec_load_part(row->bias + c + v * LANES, part) : vec_zero();
     for (int t = 0; t < taps; t++) {
-        const float *x = from[t] + c, *w = weights[t] + c;
+        const elem *x = from[t] + c;
+        const float *w = weights[t] + c;
         vec weight[DEPTHWISE_VECTORS];
         for (int v = 0; v < vectors; v++)
             weight[v] = vec_load_part(w + v * LANES, part);
         for (int p = 0; p < pixels; p++)
             for (int v = 0; v < vectors; v++)
-                sums[p][v] = vec_fma(vec_load_part(x + p * step + v * LANES, part), weight[v], sums[p][v]);
+                sums[p][v] = vec_fma(elem_load_part(x + p * step + v * LANES, part), weight[v], sums[p][v]);
     }
     for (int p = 0; p < pixels; p++)
         for (int v = 0; v < vectors; v++) {
             const int64_t at = c + v * LANES;
             if (row->residual != NULL)
                 sums[p][v] =
-                    sums[p][v] + vec_load_part(row->residual + (j + p) * row->residual_stride + at, part);
-            vec_store_part(row->target + (j + p) * row->target_stride + at, vec_act(sums[p][v], low, high),
-                           part);
+                    sums[p][v] +
+                    elem_load_part((const elem *)row->residual + (j + p) * row->residual_stride + at, part);
+            elem_store_part((elem *)row->target + (j + p) * row->target_stride + at,
+                            vec_act(sums[p][v], low, high), part);
         }
 }
 
 /* All channels of `pixels` targets from j on; every tap given meets a source pixel for each of them. */
-ATR_INLINE void depthwise_pixels(const atr_cpu_tap_row *row, const float *const *from,
-                                 const float *const *weights, int taps, const float *ahead, int64_t j,
+ATR_INLINE void depthwise_pixels(const atr_cpu_tap_row *row, const elem *const *from,
+                                 const float *const *weights, int taps, const elem *ahead, int64_t j,
                                  int pixels)
 {
     const int64_t channels = row->channels;
@@ -76,14 +78,15 @@ ATR_INLINE void depthwise_pixels(const atr_cpu_tap_row *row, const float *const 
 /* Near an end of the row some taps meet nothing. */
 static void depthwise_edge(const atr_cpu_tap_row *row, int64_t j)
 {
-    const float *from[ATR_CPU_MAX_TAPS], *weights[ATR_CPU_MAX_TAPS];
+    const elem *from[ATR_CPU_MAX_TAPS];
+    const float *weights[ATR_CPU_MAX_TAPS];
     int taps = 0;
 
     for (int t = 0; t < row->tap_count; t++) {
         const int64_t at = j * row->step + row->taps[t].offset;
         if (at < 0 || at >= row->width)
             continue;
-        from[taps] = row->taps[t].row + at * row->stride;
+        from[taps] = (const elem *)row->taps[t].row + at * row->stride;
         weights[taps++] = row->taps[t].weight;
     }
     depthwise_pixels(row, from, weights, taps, NULL, j, 1);
@@ -91,7 +94,8 @@ static void depthwise_edge(const atr_cpu_tap_row *row, int64_t j)
 
 static void depthwise(const atr_cpu_tap_row *row)
 {
-    const float *from[ATR_CPU_MAX_TAPS], *weights[ATR_CPU_MAX_TAPS];
+    const elem *from[ATR_CPU_MAX_TAPS];
+    const float *weights[ATR_CPU_MAX_TAPS];
     const int64_t block = DEPTHWISE_PIXELS * row->step * row->stride;
     int64_t first = 0, end = row->count, j = 0;
     int leader = -1; /* the tap that sees a source pixel first: the lowest row's rightmost */
@@ -101,18 +105,18 @@ static void depthwise(const atr_cpu_tap_row *row)
         tap_range(row, row->taps[t].offset, &tap_first, &tap_end);
         first = tap_first > first ? tap_first : first;
         end = tap_end < end ? tap_end : end;
-        if (leader < 0 || row->taps[t].row > row->taps[leader].row ||
-            (row->taps[t].row == row->taps[leader].row && row->taps[t].offset > row->taps[leader].offset))
+        const char *const at = row->taps[t].row, *const most = leader < 0 ? NULL : row->taps[leader].row;
+        if (leader < 0 || at > most || (at == most && row->taps[t].offset > row->taps[leader].offset))
             leader = t;
     }
     for (; j < first && j < row->count; j++)
         depthwise_edge(row, j);
     for (int t = 0; t < row->tap_count; t++) {
-        from[t] = row->taps[t].row + (j * row->step + row->taps[t].offset) * row->stride;
+        from[t] = (const elem *)row->taps[t].row + (j * row->step + row->taps[t].offset) * row->stride;
         weights[t] = row->taps[t].weight;
     }
     for (; j + DEPTHWISE_PIXELS <= end; j += DEPTHWISE_PIXELS) {
-        const float *ahead = leader < 0 ? NULL : from[leader] + block;
+        const elem *ahead = leader < 0 ? NULL : from[leader] + block;
         depthwise_pixels(row, from, weights, row->tap_count, ahead, j, DEPTHWISE_PIXELS);
         for (int t = 0; t < row->tap_count; t++)
             from[t] += block;
@@ -127,14 +131,14 @@ ATR_INLINE void weight_gradient_sums(const atr_cpu_tap_row *row, const atr_cpu_t
                                      vec sums[][DEPTHWISE_VECTORS])
 {
     for (int64_t j = first; j < end; j++) {
-        const float *dy = row->target + j * row->target_stride + c;
+        const elem *dy = (const elem *)row->target + j * row->target_stride + c;
         vec gradient[DEPTHWISE_VECTORS];
         for (int v = 0; v < vectors; v++)
-            gradient[v] = vec_load_part(dy + v * LANES, part);
+            gradient[v] = elem_load_part(dy + v * LANES, part);
         for (int t = 0; t < taps; t++) {
-            const float *x = tap[t].row + (j * row->step + tap[t].offset) * row->stride + c;
+            const elem *x = (const elem *)tap[t].row + (j * row->step + tap[t].offset) * row->stride + c;
             for (int v = 0; v < vectors; v++)
-                sums[t][v] = vec_fma(gradient[v], vec_load_part(x + v * LANES, part), sums[t][v]);
+                sums[t][v] = vec_fma(gradient[v], elem_load_part(x + v * LANES, part), sums[t][v]);
         }
     }
 }

@@ -5,7 +5,8 @@
 #include "dnn/loss.h"
 
 /* The inner loops of our own kernels, once for each instruction level. They run on one thread; whoever calls them shares the
- * work out. `stride` is always the pixel stride in elements, [C] the channels, which lie next to each other.
+ * work out. Activations that are `void` here are f32 or bf16, all of one call of one type: there is a table for each, and that of
+ * bf16 has only the functions that take such. `stride` is always the pixel stride in elements, [C] the channels, which lie next to each other.
  * An activation is the interval it clamps to; its gradient passes strictly inside. */
 
 typedef struct atr_cpu_clamp {
@@ -18,7 +19,7 @@ enum { ATR_CPU_MAX_TAPS = 64 };
 
 /* One tap of a depthwise convolution over a row of target pixels j: it meets source pixel j*step + offset. */
 typedef struct atr_cpu_tap {
-    const float *row;    /* source row [width,C] */
+    const void *row;     /* source row [width,C] */
     int64_t offset;      /* in source pixels */
     const float *weight; /* [C] */
     float *gradient;     /* [C], weight gradients only: added to */
@@ -30,10 +31,10 @@ typedef struct atr_cpu_tap_row {
     int tap_count;
     int64_t step, width, stride; /* of the source */
     int64_t channels, count;     /* target pixels */
-    float *target;               /* weight gradients: dy, only read */
+    void *target;                /* weight gradients: dy, only read */
     int64_t target_stride;       /* from one target pixel to the next */
     const float *bias;           /* [C] or NULL */
-    const float *residual;       /* NULL: none */
+    const void *residual;        /* NULL: none */
     int64_t residual_stride;
     atr_cpu_clamp clamp;
 } atr_cpu_tap_row;
@@ -168,31 +169,31 @@ typedef struct atr_cpu_kernels {
     void (*layer)(const atr_cpu_layer *layer);
 
     /* One tile of pixels; `work` is [2*C]. */
-    void (*moments)(const float *x, int64_t stride, int64_t pixels, int64_t channels, float *work,
+    void (*moments)(const void *x, int64_t stride, int64_t pixels, int64_t channels, float *work,
                     atr_cpu_moments *moments);
     /* sums[c] += sum over pixels; `work` is [C]. */
-    void (*column_sums)(const float *x, int64_t stride, int64_t pixels, int64_t channels, float *work,
+    void (*column_sums)(const void *x, int64_t stride, int64_t pixels, int64_t channels, float *work,
                         double *sums);
-    void (*normalise)(const float *x, int64_t x_stride, float *y, int64_t y_stride, int64_t pixels,
+    void (*normalise)(const void *x, int64_t x_stride, void *y, int64_t y_stride, int64_t pixels,
                       int64_t channels, const atr_cpu_affine *affine);
     /* sums += of dz = dy where the activation lets it pass; products += of dz (x - mean). One tile; `work` is [2*C]. */
-    void (*norm_sums)(const float *x, int64_t x_stride, const float *dy, int64_t dy_stride, int64_t pixels,
+    void (*norm_sums)(const void *x, int64_t x_stride, const void *dy, int64_t dy_stride, int64_t pixels,
                       int64_t channels, const atr_cpu_affine *affine, float *work, double *sums,
                       double *products);
     /* dx = scale dz + (slope (x - mean) + offset[C..2C-1]) + offset[0..C-1] */
-    void (*norm_gradient)(const float *x, int64_t x_stride, const float *dy, int64_t dy_stride, float *dx,
+    void (*norm_gradient)(const void *x, int64_t x_stride, const void *dy, int64_t dy_stride, void *dx,
                           int64_t dx_stride, int64_t pixels, int64_t channels, const atr_cpu_affine *affine,
                           const float *slope, const float *offset);
 
-    void (*clamp)(const float *x, int64_t x_stride, float *y, int64_t y_stride, int64_t pixels,
+    void (*clamp)(const void *x, int64_t x_stride, void *y, int64_t y_stride, int64_t pixels,
                   int64_t channels, atr_cpu_clamp to);
     /* dx = dy where y is strictly inside the interval, else 0 */
-    void (*clamp_gradient)(const float *y, int64_t y_stride, const float *dy, int64_t dy_stride, float *dx,
+    void (*clamp_gradient)(const void *y, int64_t y_stride, const void *dy, int64_t dy_stride, void *dx,
                            int64_t dx_stride, int64_t pixels, int64_t channels, atr_cpu_clamp to);
-    void (*add)(const float *a, int64_t a_stride, const float *b, int64_t b_stride, float *y,
-                int64_t y_stride, int64_t pixels, int64_t channels);
+    void (*add)(const void *a, int64_t a_stride, const void *b, int64_t b_stride, void *y, int64_t y_stride,
+                int64_t pixels, int64_t channels);
     /* Pixels whose first element is number `element` of its sample. */
-    void (*dropout)(const float *from, int64_t from_stride, float *to, int64_t to_stride, int64_t pixels,
+    void (*dropout)(const void *from, int64_t from_stride, void *to, int64_t to_stride, int64_t pixels,
                     int64_t channels, const atr_cpu_dropout *how, int64_t element);
 
     /* A row of `count` pixels between two rows: (1 - weight) upper + weight lower, at `columns`. */
@@ -232,9 +233,10 @@ typedef struct atr_cpu_kernels {
     double (*sum_squares)(const float *values, int64_t count);
 } atr_cpu_kernels;
 
-extern const atr_cpu_kernels atr_cpu_kernels_portable;
+extern const atr_cpu_kernels atr_cpu_kernels_portable, atr_cpu_kernels_portable_bf16;
 #if defined(__x86_64__)
-extern const atr_cpu_kernels atr_cpu_kernels_avx2, atr_cpu_kernels_avx512;
+extern const atr_cpu_kernels atr_cpu_kernels_avx2, atr_cpu_kernels_avx2_bf16;
+extern const atr_cpu_kernels atr_cpu_kernels_avx512, atr_cpu_kernels_avx512_bf16;
 #endif
 
 #endif

@@ -11,5 +11,6 @@
 #include "dnn/cpu/winograd_body_impl.h"
 
 const atr_cpu_kernels atr_cpu_kernels_portable = {
+#include "dnn/cpu/kernels_elements_impl.h"
 #include "dnn/cpu/kernels_table_impl.h"
 };

@@ -1,6 +1,5 @@
-/* The functions of one instruction level, in the initialiser of its atr_cpu_kernels. */
+/* The functions of one instruction level that know f32 alone, in the initialiser of its atr_cpu_kernels. */
 // clang-format off
-.lanes = LANES,
 .outer_rows = OUTER_ROWS,
 .outer_vectors = OUTER_VECTORS,
 .strip = PRODUCT_VECTORS * LANES,
@@ -9,18 +8,7 @@
 .tile_spread = tile_spread,
 .product = product,
 .layer = layer,
-.depthwise = depthwise,
-.depthwise_weight_gradient = depthwise_weight_gradient,
 .outer = outer,
-.moments = moments,
-.column_sums = column_sums,
-.normalise = normalise,
-.norm_sums = norm_sums,
-.norm_gradient = norm_gradient,
-.clamp = clamp,
-.clamp_gradient = clamp_gradient,
-.add = add,
-.dropout = dropout,
 .interpolate = interpolate,
 .blend_rows = blend_rows,
 .weighted_sum = weighted_sum,

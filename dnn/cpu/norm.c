@@ -42,6 +42,8 @@ atr_status atr_cpu_norm_prepare(atr_backend *backend, atr_step *step)
     const size_t totals = atr_align_up(SUMS * channels * sizeof(double));
     const size_t rows = (size_t)(backend->threads * row_doubles(step->norm.channels)) * sizeof(double);
 
+    if (atr_cpu_check_types(step) != ATR_OK)
+        return ATR_ERR_UNSUPPORTED;
     if (step->batch_stats && step->norm_pixels < 2)
         return atr_fail(ATR_ERR_SHAPE, "%s: one value per channel has no batch statistics", step->name);
     step->needs_x = step->training;
@@ -105,7 +107,7 @@ static int64_t tile_at(const tiling *t, int64_t index, int64_t *count)
 /* Sums of x over all pixels into totals: of tiles' sums, of their squares over their sizes, of deviations within tiles. */
 static void sum_moments(const atr_backend *backend, const atr_step *step)
 {
-    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_for(backend, step->x[0].type);
     const atr_tensor *x = &step->x[0];
     const int64_t channels = x->dims[3], row = row_doubles(channels);
     const tiling tiles = tiling_of(x);
@@ -182,7 +184,7 @@ static atr_status find_statistics(const atr_backend *backend, const atr_step *st
 
 atr_status atr_cpu_norm_forward(atr_backend *backend, atr_step *step)
 {
-    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_for(backend, step->x[0].type);
     const atr_tensor *x = &step->x[0], *y = &step->y;
     const atr_cpu_affine affine = affine_of(step);
     atr_status status = ATR_OK;
@@ -203,7 +205,7 @@ done:
 /* Sums over all pixels into totals: [0] of dz, [1] of dz (x - mean). */
 static void sum_gradients(const atr_backend *backend, const atr_step *step)
 {
-    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_for(backend, step->x[0].type);
     const atr_tensor *x = &step->x[0], *dy = &step->dy;
     const int64_t channels = x->dims[3], row = row_doubles(channels);
     const tiling tiles = tiling_of(x);
@@ -235,7 +237,7 @@ static void sum_gradients(const atr_backend *backend, const atr_step *step)
  * the offset comes in two parts, the larger last. */
 static void input_gradient(const atr_backend *backend, const atr_step *step)
 {
-    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_for(backend, step->x[0].type);
     const atr_tensor *x = &step->x[0], *dy = &step->dy, *dx = &step->dx[0];
     const int64_t channels = x->dims[3];
     const double share = 1.0 / (double)step->norm_pixels;

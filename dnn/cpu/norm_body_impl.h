@@ -1,4 +1,4 @@
-/* Batch norm: sums over pixels per channel, and the pointwise maps. Included once per instruction level.
+/* Batch norm: sums over pixels per channel, and the pointwise maps. Included once per instruction level and type of element.
  *
  * Sums run over a tile of pixels in f32 (few terms) and over tiles in double. The deviations of a tile are taken from the
  * tile's own mean in a second pass over it, while it is in cache: no cancellation, and no second pass over memory.
@@ -6,7 +6,7 @@
  * front whose shift it removes is what does not. The additions cost nothing beside the reads. */
 
 #include "dnn/cpu/kernels_impl.h"
-#include "dnn/cpu/vec_impl.h"
+#include "dnn/cpu/element_impl.h"
 
 enum { NORM_VECTORS = 4 };
 
@@ -20,7 +20,7 @@ ATR_INLINE void add_compensated(vec *sum, vec *lost, vec x)
 }
 
 /* to[v] = sum over pixels of x, `vectors` vectors of channels. Even and odd pixels are summed apart: shorter chains. */
-ATR_INLINE void sum_pixels(const float *x, int64_t stride, int64_t pixels, int vectors, int64_t part, vec *to)
+ATR_INLINE void sum_pixels(const elem *x, int64_t stride, int64_t pixels, int vectors, int64_t part, vec *to)
 {
     vec odd[NORM_VECTORS];
     int64_t p = 0;
@@ -29,16 +29,16 @@ ATR_INLINE void sum_pixels(const float *x, int64_t stride, int64_t pixels, int v
         to[v] = odd[v] = vec_zero();
     for (; p + 2 <= pixels; p += 2, x += 2 * stride)
         for (int v = 0; v < vectors; v++) {
-            to[v] = to[v] + vec_load_part(x + v * LANES, part);
-            odd[v] = odd[v] + vec_load_part(x + stride + v * LANES, part);
+            to[v] = to[v] + elem_load_part(x + v * LANES, part);
+            odd[v] = odd[v] + elem_load_part(x + stride + v * LANES, part);
         }
     for (int v = 0; v < vectors && p < pixels; v++)
-        to[v] = to[v] + vec_load_part(x + v * LANES, part);
+        to[v] = to[v] + elem_load_part(x + v * LANES, part);
     for (int v = 0; v < vectors; v++)
         to[v] = to[v] + odd[v];
 }
 
-ATR_INLINE void moments_block(const float *x, int64_t stride, int64_t pixels, int vectors, int64_t part,
+ATR_INLINE void moments_block(const elem *x, int64_t stride, int64_t pixels, int vectors, int64_t part,
                               float *sum, float *m2)
 {
     const vec share = vec_set(1.0f / (float)pixels);
@@ -53,24 +53,25 @@ ATR_INLINE void moments_block(const float *x, int64_t stride, int64_t pixels, in
     }
     for (; p + 2 <= pixels; p += 2, x += 2 * stride)
         for (int v = 0; v < vectors; v++) {
-            const vec a = vec_load_part(x + v * LANES, part) - mean[v];
-            const vec b = vec_load_part(x + stride + v * LANES, part) - mean[v];
+            const vec a = elem_load_part(x + v * LANES, part) - mean[v];
+            const vec b = elem_load_part(x + stride + v * LANES, part) - mean[v];
             even[v] = vec_fma(a, a, even[v]);
             odd[v] = vec_fma(b, b, odd[v]);
         }
     for (int v = 0; v < vectors; v++) {
         if (p < pixels) {
-            const vec a = vec_load_part(x + v * LANES, part) - mean[v];
+            const vec a = elem_load_part(x + v * LANES, part) - mean[v];
             even[v] = vec_fma(a, a, even[v]);
         }
         vec_store_part(m2 + v * LANES, even[v] + odd[v], part);
     }
 }
 
-static void moments(const float *x, int64_t stride, int64_t pixels, int64_t channels, float *work,
+static void moments(const void *from, int64_t stride, int64_t pixels, int64_t channels, float *work,
                     atr_cpu_moments *into)
 {
     const double share = 1.0 / (double)pixels;
+    const elem *x = from;
     float *sum = work, *m2 = work + channels;
     double *restrict all_sum = into->sum, *restrict all_squares = into->squares, *restrict all_m2 = into->m2;
     int64_t c = 0;
@@ -89,9 +90,10 @@ static void moments(const float *x, int64_t stride, int64_t pixels, int64_t chan
     }
 }
 
-static void column_sums(const float *x, int64_t stride, int64_t pixels, int64_t channels, float *work,
+static void column_sums(const void *from, int64_t stride, int64_t pixels, int64_t channels, float *work,
                         double *sums)
 {
+    const elem *x = from;
     vec sum[NORM_VECTORS];
     int64_t c = 0;
 
@@ -110,28 +112,30 @@ static void column_sums(const float *x, int64_t stride, int64_t pixels, int64_t 
 }
 
 /* z of channels c .. c+part-1 of one pixel. */
-ATR_INLINE vec affine_at(const atr_cpu_affine *a, const float *x, int64_t c, int64_t part)
+ATR_INLINE vec affine_at(const atr_cpu_affine *a, const elem *x, int64_t c, int64_t part)
 {
-    return vec_fma(vec_load_part(x + c, part) - vec_load_part(a->mean + c, part),
+    return vec_fma(elem_load_part(x + c, part) - vec_load_part(a->mean + c, part),
                    vec_load_part(a->scale + c, part), vec_load_part(a->shift + c, part));
 }
 
-static void normalise(const float *x, int64_t x_stride, float *y, int64_t y_stride, int64_t pixels,
+static void normalise(const void *from, int64_t x_stride, void *to, int64_t y_stride, int64_t pixels,
                       int64_t channels, const atr_cpu_affine *affine)
 {
     const atr_cpu_affine a = *affine; /* a copy: stores to y cannot change it */
     const vec low = vec_set(a.clamp.low), high = vec_set(a.clamp.high);
+    const elem *x = from;
+    elem *y = to;
 
     for (int64_t p = 0; p < pixels; p++, x += x_stride, y += y_stride) {
         int64_t c = 0;
         for (; c + LANES <= channels; c += LANES)
-            vec_store(y + c, vec_act(affine_at(&a, x, c, LANES), low, high));
+            elem_store(y + c, vec_act(affine_at(&a, x, c, LANES), low, high));
         if (c < channels)
-            vec_store_part(y + c, vec_act(affine_at(&a, x, c, channels - c), low, high), channels - c);
+            elem_store_part(y + c, vec_act(affine_at(&a, x, c, channels - c), low, high), channels - c);
     }
 }
 
-ATR_INLINE void norm_sums_block(const float *x, int64_t x_stride, const float *dy, int64_t dy_stride,
+ATR_INLINE void norm_sums_block(const elem *x, int64_t x_stride, const elem *dy, int64_t dy_stride,
                                 int64_t pixels, const atr_cpu_affine *a, int64_t c, int vectors, int64_t part,
                                 float *sums, float *products)
 {
@@ -147,8 +151,8 @@ ATR_INLINE void norm_sums_block(const float *x, int64_t x_stride, const float *d
     }
     for (int64_t p = 0; p < pixels; p++)
         for (int v = 0; v < vectors; v++) {
-            const vec h = vec_load_part(x + p * x_stride + c + v * LANES, part) - mean[v];
-            const vec dz = vec_keep_between(vec_load_part(dy + p * dy_stride + c + v * LANES, part),
+            const vec h = elem_load_part(x + p * x_stride + c + v * LANES, part) - mean[v];
+            const vec dz = vec_keep_between(elem_load_part(dy + p * dy_stride + c + v * LANES, part),
                                             vec_fma(h, scale[v], shift[v]), low, high);
             add_compensated(&sum[v], &lost[v], dz);
             product[v] = vec_fma(dz, h, product[v]);
@@ -159,11 +163,12 @@ ATR_INLINE void norm_sums_block(const float *x, int64_t x_stride, const float *d
     }
 }
 
-static void norm_sums(const float *x, int64_t x_stride, const float *dy, int64_t dy_stride, int64_t pixels,
-                      int64_t channels, const atr_cpu_affine *affine, float *work, double *sums,
-                      double *products)
+static void norm_sums(const void *from, int64_t x_stride, const void *from_dy, int64_t dy_stride,
+                      int64_t pixels, int64_t channels, const atr_cpu_affine *affine, float *work,
+                      double *sums, double *products)
 {
     enum { VECTORS = 2 };
+    const elem *x = from, *dy = from_dy;
     float *sum = work, *product = work + channels;
     int64_t c = 0;
 
@@ -180,25 +185,27 @@ static void norm_sums(const float *x, int64_t x_stride, const float *dy, int64_t
 }
 
 ATR_INLINE void norm_gradient_at(const atr_cpu_affine *a, const float *slope, const float *offset,
-                                 const float *offset_rest, const float *x, const float *dy, float *dx,
-                                 int64_t c, int64_t part)
+                                 const float *offset_rest, const elem *x, const elem *dy, elem *dx, int64_t c,
+                                 int64_t part)
 {
     const vec low = vec_set(a->clamp.low), high = vec_set(a->clamp.high);
-    const vec h = vec_load_part(x + c, part) - vec_load_part(a->mean + c, part);
+    const vec h = elem_load_part(x + c, part) - vec_load_part(a->mean + c, part);
     const vec scale = vec_load_part(a->scale + c, part);
     const vec z = vec_fma(h, scale, vec_load_part(a->shift + c, part));
-    const vec dz = vec_keep_between(vec_load_part(dy + c, part), z, low, high);
+    const vec dz = vec_keep_between(elem_load_part(dy + c, part), z, low, high);
     const vec rest = vec_fma(h, vec_load_part(slope + c, part), vec_load_part(offset_rest + c, part)) +
                      vec_load_part(offset + c, part);
 
-    vec_store_part(dx + c, vec_fma(dz, scale, rest), part);
+    elem_store_part(dx + c, vec_fma(dz, scale, rest), part);
 }
 
-static void norm_gradient(const float *x, int64_t x_stride, const float *dy, int64_t dy_stride, float *dx,
-                          int64_t dx_stride, int64_t pixels, int64_t channels, const atr_cpu_affine *affine,
-                          const float *slope, const float *offset)
+static void norm_gradient(const void *from, int64_t x_stride, const void *from_dy, int64_t dy_stride,
+                          void *to, int64_t dx_stride, int64_t pixels, int64_t channels,
+                          const atr_cpu_affine *affine, const float *slope, const float *offset)
 {
     const atr_cpu_affine a = *affine;
+    const elem *x = from, *dy = from_dy;
+    elem *dx = to;
 
     for (int64_t p = 0; p < pixels; p++, x += x_stride, dy += dy_stride, dx += dx_stride) {
         int64_t c = 0;

@@ -281,6 +281,7 @@ static atr_status activation_md(const char *layer, const atr_tensor *t, int64_t 
 
 typedef struct conv_mds {
     dnnl_memory_desc_t x, w, b, y, residual;
+    dnnl_memory_desc_t hint_w; /* backward: weights of the forward convolution, in the activations' type */
 } conv_mds;
 
 static void destroy_mds(conv_mds *mds)
@@ -290,6 +291,7 @@ static void destroy_mds(conv_mds *mds)
     destroy_md(mds->b);
     destroy_md(mds->y);
     destroy_md(mds->residual);
+    destroy_md(mds->hint_w);
 }
 
 /* Weights may lie as the implementation likes best. Their gradients and biases are f32 whatever the activations are. */
@@ -310,6 +312,9 @@ static atr_status make_mds(const atr_onednn_conv *conv, atr_onednn_op *op, conv_
     ATR_TRY(activation_md(conv->layer, &conv->y, conv->y.strides[2], &mds->y));
     ATR_TRY(check(dnnl_memory_desc_create_with_tag(&mds->w, op->weight_rank, op->weight_dims, weight_type,
                                                    dnnl_format_tag_any),
+                  conv->layer, "weights"));
+    ATR_TRY(check(dnnl_memory_desc_create_with_tag(&mds->hint_w, op->weight_rank, op->weight_dims,
+                                                   data_type(conv->x.type), dnnl_format_tag_any),
                   conv->layer, "weights"));
     if (conv->bias)
         ATR_TRY(
@@ -339,12 +344,13 @@ static conv_dims make_dims(const atr_onednn_conv *conv)
     return dims;
 }
 
-static dnnl_status_t describe_forward(const atr_onednn *dnn, const conv_mds *mds, const conv_dims *dims,
+static dnnl_status_t describe_forward(const atr_onednn *dnn, const conv_mds *mds,
+                                      const_dnnl_memory_desc_t weights, const conv_dims *dims,
                                       dnnl_prop_kind_t prop, const_dnnl_primitive_attr_t attr,
                                       dnnl_primitive_desc_t *out)
 {
     return dnnl_convolution_forward_primitive_desc_create(
-        out, dnn->engine, prop, dnnl_convolution_direct, mds->x, mds->w, mds->b, mds->y, dims->strides,
+        out, dnn->engine, prop, dnnl_convolution_direct, mds->x, weights, mds->b, mds->y, dims->strides,
         dims->dilates, dims->pad_begin, dims->pad_end, attr);
 }
 
@@ -354,7 +360,7 @@ static dnnl_status_t describe_backward(const atr_onednn *dnn, const atr_onednn_c
                                        const_dnnl_primitive_attr_t attr, dnnl_primitive_desc_t *out)
 {
     dnnl_primitive_desc_t hint = NULL;
-    dnnl_status_t code = describe_forward(dnn, mds, dims, dnnl_forward_training, attr, &hint);
+    dnnl_status_t code = describe_forward(dnn, mds, mds->hint_w, dims, dnnl_forward_training, attr, &hint);
 
     if (code == dnnl_success && conv->kind == ATR_ONEDNN_DATA_GRADIENT)
         code = dnnl_convolution_backward_data_primitive_desc_create(
@@ -395,7 +401,7 @@ atr_status atr_onednn_conv_create(atr_onednn *dnn, const atr_onednn_conv *conv, 
     const bool forward = conv->kind == ATR_ONEDNN_INFERENCE || conv->kind == ATR_ONEDNN_TRAINING;
     const dnnl_prop_kind_t prop =
         conv->kind == ATR_ONEDNN_INFERENCE ? dnnl_forward_inference : dnnl_forward_training;
-    conv_mds mds = {NULL, NULL, NULL, NULL, NULL};
+    conv_mds mds = {NULL, NULL, NULL, NULL, NULL, NULL};
     dnnl_primitive_attr_t attr = NULL;
     atr_status status = ATR_OK;
     atr_onednn_op *op = NULL;
@@ -404,7 +410,7 @@ atr_status atr_onednn_conv_create(atr_onednn *dnn, const atr_onednn_conv *conv, 
     ATR_TRY(new_op(conv->layer, &op));
     ATR_TRY(make_mds(conv, op, &mds));
     ATR_TRY(make_attr(conv->layer, mds.residual, conv->act, &attr));
-    ATR_TRY(check(forward ? describe_forward(dnn, &mds, &dims, prop, attr, &op->desc)
+    ATR_TRY(check(forward ? describe_forward(dnn, &mds, mds.w, &dims, prop, attr, &op->desc)
                           : describe_backward(dnn, conv, &mds, &dims, attr, &op->desc),
                   conv->layer, "convolution"));
     ATR_TRY(add_conv_args(dnn, conv, op));
@@ -458,12 +464,12 @@ done:
 
 /* ---- product of matrices ------------------------------------------------------------------------------------------------ */
 
-static atr_status matrix_md(const char *layer, int64_t rows, int64_t columns, const int64_t strides[2],
-                            dnnl_memory_desc_t *out)
+static atr_status matrix_md(const char *layer, atr_dtype type, int64_t rows, int64_t columns,
+                            const int64_t strides[2], dnnl_memory_desc_t *out)
 {
     const dnnl_dims_t dims = {rows, columns}, steps = {strides[0], strides[1]};
 
-    return check(dnnl_memory_desc_create_with_strides(out, 2, dims, dnnl_f32, steps), layer, "matrix");
+    return check(dnnl_memory_desc_create_with_strides(out, 2, dims, data_type(type), steps), layer, "matrix");
 }
 
 static atr_status add_matmul_args(const atr_onednn *dnn, atr_onednn_op *op, bool bias)
@@ -491,11 +497,11 @@ atr_status atr_onednn_matmul_create(atr_onednn *dnn, const atr_onednn_matmul *ma
 
     *out = NULL;
     ATR_TRY(new_op(layer, &op));
-    ATR_TRY(matrix_md(layer, matmul->m, matmul->k, matmul->x_strides, &x));
-    ATR_TRY(matrix_md(layer, matmul->k, matmul->n, matmul->w_strides, &w));
-    ATR_TRY(matrix_md(layer, matmul->m, matmul->n, matmul->y_strides, &y));
+    ATR_TRY(matrix_md(layer, matmul->type, matmul->m, matmul->k, matmul->x_strides, &x));
+    ATR_TRY(matrix_md(layer, matmul->type, matmul->k, matmul->n, matmul->w_strides, &w));
+    ATR_TRY(matrix_md(layer, matmul->y_type, matmul->m, matmul->n, matmul->y_strides, &y));
     if (matmul->bias)
-        ATR_TRY(matrix_md(layer, 1, matmul->n, row, &b));
+        ATR_TRY(matrix_md(layer, ATR_F32, 1, matmul->n, row, &b));
     ATR_TRY(make_attr(layer, NULL, matmul->act, &attr));
     ATR_TRY(
         check(dnnl_matmul_primitive_desc_create(&op->desc, dnn->engine, x, w, b, y, attr), layer, "matmul"));

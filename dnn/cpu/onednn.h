@@ -49,9 +49,10 @@ typedef struct atr_onednn_conv {
 /* ATR_ERR_UNSUPPORTED where oneDNN has nothing for it. */
 atr_status atr_onednn_conv_create(atr_onednn *dnn, const atr_onednn_conv *conv, atr_onednn_op **out);
 
-/* y [m,n] = x [m,k] w [k,n] in f32, with strides of rows and columns in elements; one of each pair is 1. */
+/* y [m,n] = x [m,k] w [k,n], sums in f32, with strides of rows and columns in elements; one of each pair is 1. */
 typedef struct atr_onednn_matmul {
     const char *layer;
+    atr_dtype type, y_type; /* of x and w, ATR_F32 or ATR_BF16; of y */
     int64_t m, n, k;
     int64_t x_strides[2], w_strides[2], y_strides[2];
     bool bias; /* [n] */

@@ -1,27 +1,35 @@
 /* Activation, sum, concat, dropout, global pooling. */
+#include <string.h>
+
+#include "core/bf16.h"
+#include "dnn/cpu/cpu_impl.h"
 #include "dnn/dropout.h"
 
-#include "dnn/cpu/cpu_impl.h"
+static void keep_nothing(atr_step *step)
+{
+    step->needs_x = step->needs_y = false;
+    step->saved_bytes = step->scratch_bytes = 0;
+}
 
 atr_status atr_cpu_plain_prepare(atr_backend *backend, atr_step *step)
 {
     (void)backend;
-    step->needs_x = step->needs_y = false;
-    step->saved_bytes = step->scratch_bytes = 0;
-    return ATR_OK;
+    keep_nothing(step);
+    return atr_cpu_check_types(step);
 }
 
 /* The sign of act' is read off y, so that y may lie over x. */
 atr_status atr_cpu_act_prepare(atr_backend *backend, atr_step *step)
 {
-    atr_cpu_plain_prepare(backend, step);
+    const atr_status status = atr_cpu_plain_prepare(backend, step);
+
     step->needs_y = step->training;
-    return ATR_OK;
+    return status;
 }
 
 atr_status atr_cpu_act_forward(atr_backend *backend, atr_step *step)
 {
-    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_for(backend, step->x[0].type);
     const atr_tensor *x = &step->x[0], *y = &step->y;
 
 #pragma omp parallel for schedule(static)
@@ -35,7 +43,7 @@ atr_status atr_cpu_act_forward(atr_backend *backend, atr_step *step)
 
 atr_status atr_cpu_act_backward(atr_backend *backend, atr_step *step)
 {
-    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_for(backend, step->x[0].type);
     const atr_tensor *y = &step->y, *dy = &step->dy, *dx = &step->dx[0];
 
     if (!step->wants_dx[0])
@@ -52,7 +60,7 @@ atr_status atr_cpu_act_backward(atr_backend *backend, atr_step *step)
 
 atr_status atr_cpu_add_forward(atr_backend *backend, atr_step *step)
 {
-    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_for(backend, step->x[0].type);
     const atr_tensor *a = &step->x[0], *b = &step->x[1], *y = &step->y;
 
 #pragma omp parallel for schedule(static)
@@ -72,7 +80,7 @@ atr_status atr_cpu_concat_forward(atr_backend *backend, atr_step *step)
     for (int i = 0; i < step->input_count; i++) {
         slice.dims[3] = step->x[i].dims[3];
         atr_cpu_copy(backend, &step->x[i], &slice);
-        slice.data = (float *)slice.data + slice.dims[3];
+        slice.data = (char *)slice.data + slice.dims[3] * atr_cpu_element_bytes(&slice);
     }
     return ATR_OK;
 }
@@ -83,7 +91,7 @@ atr_status atr_cpu_concat_forward(atr_backend *backend, atr_step *step)
 static void drop(const atr_backend *backend, const atr_step *step, const atr_tensor *from,
                  const atr_tensor *to)
 {
-    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_for(backend, step->x[0].type);
     const int64_t sample = to->dims[1] * to->dims[2], channels = to->dims[3];
 
 #pragma omp parallel for schedule(static)
@@ -121,9 +129,16 @@ atr_status atr_cpu_dropout_backward(atr_backend *backend, atr_step *step)
 
 enum { POOL_CHANNELS = 64 }; /* channels of one picture that one task takes */
 
+/* Sums of any type, means in f32. Backward: a pixel of dx in f32 and, behind it, in bf16. */
 atr_status atr_cpu_pool_prepare(atr_backend *backend, atr_step *step)
 {
-    return atr_cpu_plain_prepare(backend, step);
+    (void)backend;
+    keep_nothing(step);
+    if (step->y.type != ATR_F32)
+        return atr_fail(ATR_ERR_UNSUPPORTED, "%s: means in bf16", step->name);
+    if (step->training)
+        step->scratch_bytes = (size_t)step->x[0].dims[3] * (sizeof(float) + sizeof(uint16_t));
+    return ATR_OK;
 }
 
 /* Channels first .. first+count-1 of the mean of picture n. */
@@ -133,18 +148,18 @@ static void pool_channels(const atr_cpu_kernels *kernels, const atr_step *step, 
     const atr_tensor *x = &step->x[0];
     const int64_t pixels = x->dims[1] * x->dims[2], tile = atr_cpu_tile(POOL_CHANNELS);
     double sums[POOL_CHANNELS] = {0.0};
-    float work[POOL_CHANNELS];
+    float work[POOL_CHANNELS], *const y = atr_cpu_pixel(&step->y, n);
 
     for (int64_t p = 0; p < pixels; p += tile)
-        kernels->column_sums(atr_cpu_pixel(x, n * pixels + p) + first, x->strides[2],
-                             atr_cpu_min(tile, pixels - p), count, work, sums);
+        kernels->column_sums((char *)atr_cpu_pixel(x, n * pixels + p) + first * atr_cpu_element_bytes(x),
+                             x->strides[2], atr_cpu_min(tile, pixels - p), count, work, sums);
     for (int64_t c = 0; c < count; c++)
-        atr_cpu_pixel(&step->y, n)[first + c] = (float)(sums[c] / (double)pixels);
+        y[first + c] = (float)(sums[c] / (double)pixels);
 }
 
 atr_status atr_cpu_pool_forward(atr_backend *backend, atr_step *step)
 {
-    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_for(backend, step->x[0].type);
     const int64_t channels = step->x[0].dims[3];
 
 #pragma omp parallel for collapse(2) schedule(static)
@@ -154,22 +169,35 @@ atr_status atr_cpu_pool_forward(atr_backend *backend, atr_step *step)
     return ATR_OK;
 }
 
-/* dx = dy / (H W) */
+/* dx = dy / (H W): one pixel for all of a picture. */
+static const void *pool_gradient(const atr_cpu_kernels *kernels, const atr_step *step, int64_t n)
+{
+    const int64_t channels = step->dx[0].dims[3];
+    const float share = (float)(1.0 / (double)(step->x[0].dims[1] * step->x[0].dims[2]));
+    const float *const dy = atr_cpu_pixel(&step->dy, n);
+    float *const wide = step->scratch;
+    uint16_t *const narrow = (uint16_t *)(wide + channels);
+
+    kernels->weighted_sum(&dy, &share, 1, 0, 1, channels, wide, 0);
+    if (step->dx[0].type != ATR_BF16)
+        return wide;
+    atr_bf16_narrow(wide, channels, narrow);
+    return narrow;
+}
+
 atr_status atr_cpu_pool_backward(atr_backend *backend, atr_step *step)
 {
-    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
     const atr_tensor *dx = &step->dx[0];
     const int64_t pixels = step->x[0].dims[1] * step->x[0].dims[2];
-    const float share = (float)(1.0 / (double)pixels);
+    const size_t bytes = (size_t)(dx->dims[3] * atr_cpu_element_bytes(dx));
 
-    if (!step->wants_dx[0])
-        return ATR_OK;
+    for (int64_t n = 0; step->wants_dx[0] && n < dx->dims[0]; n++) {
+        const void *const pixel = pool_gradient(atr_cpu_kernels_of(backend), step, n);
 #pragma omp parallel for schedule(static)
-    for (int part = 0; part < backend->threads; part++) {
-        const atr_cpu_range range = atr_cpu_share(atr_cpu_pixels(dx), backend->threads, part);
-        for (int64_t p = range.first; p < range.end; p++) {
-            const float *dy = atr_cpu_pixel(&step->dy, p / pixels);
-            kernels->weighted_sum(&dy, &share, 1, 0, 1, dx->dims[3], atr_cpu_pixel(dx, p), 0);
+        for (int part = 0; part < backend->threads; part++) {
+            const atr_cpu_range range = atr_cpu_share(pixels, backend->threads, part);
+            for (int64_t p = range.first; p < range.end; p++)
+                memcpy(atr_cpu_pixel(dx, n * pixels + p), pixel, bytes);
         }
     }
     return ATR_OK;

@@ -3,18 +3,21 @@
  * Backward, with S the sum of dy over a picture's pixels:
  *     dW_b = sum over pictures of S b',   db = W_b' S,   dbias = sum over pictures of S
  * and W_a and a take the usual way. What is done per picture is summed in double: behind image pooling a batch norm divides by the
- * spread of a few nearly equal values, and would magnify rounding. */
+ * spread of a few nearly equal values, and would magnify rounding.
+ *
+ * a and y may be bf16 (b stays f32): then W_a a is made in f32 scratch memory, and y rounded once. */
 #include <string.h>
 
 #include "dnn/cpu/cpu_impl.h"
 
 typedef struct pooled_state {
-    atr_step main;                   /* the convolution of a, without bias and activation */
-    float *folded, *bias;            /* [O,Ca+Cb] and [O], where a norm is folded in or there is a bias */
-    float *weight, *gradient;        /* W_a [O,Ca] */
-    float *pooled_weight;            /* W_b [O,Cb] */
-    float *vector, *zeros, *ones;    /* [O] each */
-    double *sums;                    /* [O] */
+    atr_step main;                /* the convolution of a, without bias and activation */
+    float *folded, *bias;         /* [O,Ca+Cb] and [O], where a norm is folded in or there is a bias */
+    float *weight, *gradient;     /* W_a [O,Ca] */
+    float *pooled_weight;         /* W_b [O,Cb] */
+    float *vector, *zeros, *ones; /* [O] each */
+    double *sums;                 /* [O] */
+    size_t main_bytes; /* of scratch: of `main` and for sums; in bf16 the f32 copy of y comes behind */
     double *weight_sums, *bias_sums; /* training: gradients of W_b [O,Cb] and of the bias [O] */
 } pooled_state;
 
@@ -26,6 +29,18 @@ static int64_t main_channels(const atr_step *step)
 static int64_t pooled_channels(const atr_step *step)
 {
     return step->x[1].dims[3];
+}
+
+static bool is_narrow(const atr_step *step)
+{
+    return step->y.type == ATR_BF16;
+}
+
+static atr_status check_types(const atr_step *step)
+{
+    return step->x[0].type == step->y.type && step->x[1].type == ATR_F32 && step->dx[1].type == ATR_F32
+               ? ATR_OK
+               : atr_fail(ATR_ERR_UNSUPPORTED, "%s: activations of other types", step->name);
 }
 
 static void describe_main(const atr_step *step, pooled_state *state)
@@ -43,6 +58,9 @@ static void describe_main(const atr_step *step, pooled_state *state)
     m->wants_dx[0] = step->wants_dx[0];
     m->input_count = 1;
     m->y = step->y;
+    if (is_narrow(step))
+        m->y = atr_tensor_nhwc(ATR_F32, step->y.dims[0], step->y.dims[1], step->y.dims[2], step->y.dims[3],
+                               NULL);
     m->dy = step->dy;
     m->weight = state->weight;
     m->dweight = state->gradient;
@@ -80,6 +98,7 @@ atr_status atr_cpu_pooled_conv_prepare(atr_backend *backend, atr_step *step)
     atr_status status = ATR_OK;
     pooled_state *state = NULL;
 
+    ATR_TRY(check_types(step));
     ATR_TRY(ATR_NEW(1, &state));
     step->state = state;
     ATR_TRY(allocate(step, state));
@@ -87,7 +106,10 @@ atr_status atr_cpu_pooled_conv_prepare(atr_backend *backend, atr_step *step)
     ATR_TRY(atr_cpu_conv_prepare(backend, &state->main));
     step->packed_bytes += state->main.packed_bytes;
     step->needs_x = step->training && step->wants_dw;
-    step->scratch_bytes = state->main.scratch_bytes > sums ? state->main.scratch_bytes : sums;
+    state->main_bytes = atr_align_up(state->main.scratch_bytes > sums ? state->main.scratch_bytes : sums);
+    step->scratch_bytes = state->main_bytes;
+    if (is_narrow(step))
+        step->scratch_bytes += (size_t)atr_tensor_count(&step->y) * sizeof(float);
 done:
     return status;
 }
@@ -118,9 +140,11 @@ void atr_cpu_pooled_conv_release(atr_step *step)
 /* `main` works on the outer step's memory. */
 static void lend_memory(const atr_step *step, atr_step *m)
 {
+    const pooled_state *state = step->state;
+
     m->x[0].data = step->x[0].data;
     m->dx[0].data = step->dx[0].data;
-    m->y.data = step->y.data;
+    m->y.data = is_narrow(step) ? (char *)step->scratch + state->main_bytes : step->y.data;
     m->dy.data = step->dy.data;
     m->scratch = step->scratch;
 }
@@ -132,7 +156,7 @@ atr_status atr_cpu_pooled_conv_refresh(atr_backend *backend, atr_step *step)
     const float *weights = step->weight;
 
     if (step->folded) {
-        atr_cpu_fold(step, state->folded, state->bias);
+        atr_conv_fold(step, state->folded, state->bias);
         weights = state->folded;
     } else if (state->bias != NULL) {
         memcpy(state->bias, step->bias, (size_t)out * sizeof(float));
@@ -166,7 +190,7 @@ atr_status atr_cpu_pooled_conv_forward(atr_backend *backend, atr_step *step)
 {
     const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
     pooled_state *state = step->state;
-    const atr_tensor *y = &step->y;
+    const atr_tensor *y = &state->main.y;
     const int64_t pixels = y->dims[1] * y->dims[2];
     const atr_cpu_affine affine = {state->zeros, state->ones, state->vector, atr_cpu_clamp_of(step->act)};
     atr_status status = ATR_OK;
@@ -183,6 +207,8 @@ atr_status atr_cpu_pooled_conv_forward(atr_backend *backend, atr_step *step)
                                &affine);
         }
     }
+    if (is_narrow(step))
+        atr_narrow(y, &step->y);
 done:
     return status;
 }
@@ -203,7 +229,7 @@ static void spread_sums(const atr_step *step, int64_t n)
         double sum = 0.0;
         for (int64_t o = 0; o < out; o++)
             sum += (double)state->pooled_weight[o * cb + c] * state->sums[o];
-        atr_cpu_pixel(&step->dx[1], n)[c] = (float)sum;
+        ((float *)atr_cpu_pixel(&step->dx[1], n))[c] = (float)sum;
     }
 }
 
@@ -237,7 +263,7 @@ atr_status atr_cpu_pooled_conv_backward(atr_backend *backend, atr_step *step)
     }
     picture.dims[0] = 1;
     for (int64_t n = 0; n < step->dy.dims[0]; n++) {
-        picture.data = (float *)step->dy.data + n * step->dy.strides[0];
+        picture.data = atr_cpu_pixel(&step->dy, n * step->dy.dims[1] * step->dy.dims[2]);
         atr_cpu_column_sums(backend, &picture, step->scratch, state->sums);
         spread_sums(step, n);
     }

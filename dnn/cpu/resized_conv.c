@@ -7,9 +7,12 @@
  *     Q[i][ky][X]      the three taps of a row, interpolated along x: rows of [W][O] for each low row i
  *     y[Y] += sum over ky of Q at row Y + ky - 1, interpolated along y
  * and b takes the usual way. For 256 channels enlarged four times this is a ninth of the work. Backward is the transpose, row by
- * row in gather form. Every output is summed by one thread in a fixed order. */
+ * row in gather form. Every output is summed by one thread in a fixed order.
+ *
+ * In bf16 (where oneDNN multiplies it) products are of bf16 and all sums f32: y is made in f32 scratch memory and rounded once. */
 #include <string.h>
 
+#include "core/bf16.h"
 #include "dnn/bilinear.h"
 #include "dnn/cpu/cpu_impl.h"
 
@@ -28,9 +31,11 @@ typedef struct resized_state {
     float *bias;                        /* [O], where a norm is folded in or there is one */
     float *side_weight, *side_gradient; /* [O,Cb,3,3] */
     float *weight, *gradient;           /* [Ca][3][3][O] */
+    bool narrow;                        /* bf16 activations */
+    uint16_t *narrow_weight;            /* bf16: `weight` rounded */
     atr_onednn_op *product, *input_product, *weight_product;
-    size_t op_bytes, products_bytes,
-        row_bytes; /* of scratch: primitives and `side`; P or its gradient; one thread's rows */
+    /* Of scratch: primitives and `side`; P or its gradient; one thread's rows; bf16: the gradient of P rounded; y or dy in f32. */
+    size_t op_bytes, products_bytes, row_bytes, narrow_bytes, wide_bytes;
 } resized_state;
 
 static atr_status axis_create(int64_t low, int64_t high, axis *out)
@@ -93,6 +98,9 @@ static void describe_side(const atr_step *step, resized_state *state)
     side->wants_dx[0] = step->wants_dx[1];
     side->input_count = 1;
     side->y = step->y;
+    if (state->narrow)
+        side->y = atr_tensor_nhwc(ATR_F32, step->y.dims[0], step->y.dims[1], step->y.dims[2], step->y.dims[3],
+                                  NULL);
     side->dy = step->dy;
     side->weight = state->side_weight;
     side->dweight = state->side_gradient;
@@ -107,7 +115,10 @@ static atr_status create_products(const atr_backend *backend, const atr_step *st
     const int64_t m = low_pixels(step), c = step->x[0].dims[3], n = TAPS * step->conv.out_channels;
     const int64_t ld = step->x[0].strides[2], ld_gradient = step->dx[0].strides[2];
     /* In inference picture by picture, as in dense.c: the batch must not change how oneDNN rounds. */
+    const atr_dtype type = step->x[0].type;
     const atr_onednn_matmul forward = {.layer = step->name,
+                                       .type = type,
+                                       .y_type = ATR_F32,
                                        .m = step->training ? m : m / step->x[0].dims[0],
                                        .n = n,
                                        .k = c,
@@ -115,6 +126,8 @@ static atr_status create_products(const atr_backend *backend, const atr_step *st
                                        .w_strides = {n, 1},
                                        .y_strides = {n, 1}};
     const atr_onednn_matmul input = {.layer = step->name,
+                                     .type = type,
+                                     .y_type = type,
                                      .m = m,
                                      .n = c,
                                      .k = n,
@@ -122,6 +135,8 @@ static atr_status create_products(const atr_backend *backend, const atr_step *st
                                      .w_strides = {1, n},
                                      .y_strides = {ld_gradient, 1}};
     const atr_onednn_matmul weight = {.layer = step->name,
+                                      .type = type,
+                                      .y_type = ATR_F32,
                                       .m = c,
                                       .n = n,
                                       .k = m,
@@ -144,18 +159,38 @@ done:
     return status;
 }
 
+static void size_scratch(const atr_backend *backend, atr_step *step)
+{
+    resized_state *state = step->state;
+    const int64_t out = step->conv.out_channels, products = low_pixels(step) * TAPS * out;
+
+    state->products_bytes = atr_align_up((size_t)products * sizeof(float));
+    state->row_bytes = atr_align_up((size_t)((SLOTS * K + 1) * step->y.dims[2] * out) * sizeof(float));
+    if (state->narrow) {
+        state->narrow_bytes = atr_align_up((size_t)products * sizeof(uint16_t));
+        state->wide_bytes = atr_align_up((size_t)(atr_cpu_pixels(&step->y) * out) * sizeof(float));
+    }
+    step->scratch_bytes = state->op_bytes + state->products_bytes +
+                          (size_t)backend->threads * state->row_bytes + state->narrow_bytes +
+                          state->wide_bytes;
+}
+
 atr_status atr_cpu_resized_conv_prepare(atr_backend *backend, atr_step *step)
 {
     atr_status status = ATR_OK;
     resized_state *state = NULL;
     const int64_t out = step->conv.out_channels, ca = step->x[0].dims[3], cb = step->x[1].dims[3];
 
+    ATR_TRY(atr_cpu_check_types(step));
     ATR_TRY(ATR_NEW(1, &state));
     step->state = state;
+    state->narrow = step->x[0].type == ATR_BF16;
     if (step->folded || step->bias != NULL)
         ATR_TRY(ATR_NEW(out, &state->bias));
     ATR_TRY(atr_step_packed(step, out * cb * TAPS, sizeof(float), &state->side_weight));
     ATR_TRY(atr_step_packed(step, out * ca * TAPS, sizeof(float), &state->weight));
+    if (state->narrow)
+        ATR_TRY(atr_step_packed(step, out * ca * TAPS, sizeof *state->narrow_weight, &state->narrow_weight));
     if (step->training && step->wants_dw) {
         ATR_TRY(atr_step_packed(step, out * cb * TAPS, sizeof(float), &state->side_gradient));
         ATR_TRY(atr_step_packed(step, out * ca * TAPS, sizeof(float), &state->gradient));
@@ -166,10 +201,7 @@ atr_status atr_cpu_resized_conv_prepare(atr_backend *backend, atr_step *step)
     ATR_TRY(atr_cpu_conv_prepare(backend, &state->side));
     step->packed_bytes += state->side.packed_bytes;
     ATR_TRY(create_products(backend, step, state));
-    state->products_bytes = atr_align_up((size_t)(low_pixels(step) * TAPS * out) * sizeof(float));
-    state->row_bytes = atr_align_up((size_t)((SLOTS * K + 1) * step->y.dims[2] * out) * sizeof(float));
-    step->scratch_bytes =
-        state->op_bytes + state->products_bytes + (size_t)backend->threads * state->row_bytes;
+    size_scratch(backend, step);
     const size_t folded = step->folded ? (size_t)(out * (ca + cb) * TAPS) * sizeof(float) : 0;
     step->scratch_bytes = folded > step->scratch_bytes ? folded : step->scratch_bytes;
     step->needs_x = step->training && step->wants_dw;
@@ -193,6 +225,7 @@ void atr_cpu_resized_conv_release(atr_step *step)
     atr_free(state->side_weight);
     atr_free(state->side_gradient);
     atr_free(state->weight);
+    atr_free(state->narrow_weight);
     atr_free(state->gradient);
     atr_free(state);
     step->state = NULL;
@@ -228,12 +261,43 @@ static void join_gradients(const atr_step *step, const float *main, const float 
     }
 }
 
+/* Where P (or its gradient), the rounded gradient of P, y or dy in f32, and one thread's rows lie in the scratch. */
+static float *products_of(const atr_step *step)
+{
+    const resized_state *state = step->state;
+
+    return (float *)((char *)step->scratch + state->op_bytes);
+}
+
+static uint16_t *narrow_of(const atr_step *step)
+{
+    const resized_state *state = step->state;
+
+    return (uint16_t *)((char *)products_of(step) + state->products_bytes);
+}
+
+static float *wide_of(const atr_step *step)
+{
+    const resized_state *state = step->state;
+
+    return (float *)((char *)narrow_of(step) + state->narrow_bytes);
+}
+
+static float *rows_of(const atr_step *step, int part)
+{
+    const resized_state *state = step->state;
+
+    return (float *)((char *)wide_of(step) + state->wide_bytes + (size_t)part * state->row_bytes);
+}
+
 /* `side` works on the outer step's memory. */
 static void lend_memory(const atr_step *step, atr_step *side)
 {
+    const resized_state *state = step->state;
+
     side->x[0].data = step->x[1].data;
     side->dx[0].data = step->dx[1].data;
-    side->y.data = step->y.data;
+    side->y.data = state->narrow ? wide_of(step) : step->y.data;
     side->dy.data = step->dy.data;
     side->scratch = step->scratch;
 }
@@ -244,32 +308,20 @@ atr_status atr_cpu_resized_conv_refresh(atr_backend *backend, atr_step *step)
     const float *weights = step->weight;
 
     if (step->folded) {
-        atr_cpu_fold(step, step->scratch, state->bias); /* OIHW, until they are split */
+        atr_conv_fold(step, step->scratch, state->bias); /* OIHW, until they are split */
         weights = step->scratch;
     } else if (state->bias != NULL) {
         memcpy(state->bias, step->bias, (size_t)step->conv.out_channels * sizeof(float));
     }
     split_weights(step, weights, state->weight, state->side_weight);
+    if (state->narrow)
+        atr_bf16_narrow(state->weight, TAPS * step->x[0].dims[3] * step->conv.out_channels,
+                        state->narrow_weight);
     lend_memory(step, &state->side);
     return atr_cpu_conv_refresh(backend, &state->side);
 }
 
 /* ---- running ------------------------------------------------------------------------------------------------------------ */
-
-/* Where P (or its gradient) and one thread's rows lie in the scratch. */
-static float *products_of(const atr_step *step)
-{
-    const resized_state *state = step->state;
-
-    return (float *)((char *)step->scratch + state->op_bytes);
-}
-
-static float *rows_of(const atr_step *step, int part)
-{
-    const resized_state *state = step->state;
-
-    return (float *)((char *)products_of(step) + state->products_bytes + (size_t)part * state->row_bytes);
-}
 
 /* A weighted sum of rows without gaps that grows term by term; beyond TERMS it is stored and goes on from there. */
 typedef struct sum {
@@ -331,8 +383,8 @@ static void add_row(const atr_cpu_kernels *kernels, const atr_step *step, int64_
     const resized_state *state = step->state;
     const axis *y = &state->rows;
     const int64_t out = step->conv.out_channels, width = step->y.dims[2], row = width * out;
-    float *const to = atr_cpu_pixel(&step->y, (n * y->high + Y) * width), *const mixed =
-                                                                              slots + SLOTS * K * row;
+    const atr_tensor *const sums = &state->side.y; /* y, or in bf16 its f32 copy */
+    float *const to = atr_cpu_pixel(sums, (n * y->high + Y) * width), *const mixed = slots + SLOTS * K * row;
     sum s = {.pixels = width, .channels = out, .to = mixed, .to_stride = out};
 
     for (int ky = 0; ky < K; ky++) {
@@ -352,10 +404,11 @@ static void add_row(const atr_cpu_kernels *kernels, const atr_step *step, int64_
         }
     }
     sum_store(kernels, &s);
-    kernels->add(to, step->y.strides[2], mixed, out, to, step->y.strides[2], width, out);
+    kernels->add(to, sums->strides[2], mixed, out, to, sums->strides[2], width, out);
     if (step->act != ATR_ACT_NONE)
-        kernels->clamp(to, step->y.strides[2], to, step->y.strides[2], width, out,
-                       atr_cpu_clamp_of(step->act));
+        kernels->clamp(to, sums->strides[2], to, sums->strides[2], width, out, atr_cpu_clamp_of(step->act));
+    for (int64_t X = 0; state->narrow && X < width; X++)
+        atr_bf16_narrow(to + X * out, out, atr_cpu_pixel(&step->y, (n * y->high + Y) * width + X));
 }
 
 static void add_rows(const atr_backend *backend, const atr_step *step)
@@ -382,8 +435,8 @@ atr_status atr_cpu_resized_conv_forward(atr_backend *backend, atr_step *step)
     lend_memory(step, &state->side);
     ATR_TRY(atr_cpu_conv_forward(backend, &state->side));
     for (int64_t i = 0; i < runs; i++) {
-        const atr_onednn_buffers product = {.x = (float *)step->x[0].data + i * step->x[0].strides[0],
-                                            .w = state->weight,
+        const atr_onednn_buffers product = {.x = atr_cpu_pixel(&step->x[0], i * low_pixels(step) / runs),
+                                            .w = state->narrow ? (void *)state->narrow_weight : state->weight,
                                             .y = products_of(step) + i * results,
                                             .scratch = step->scratch};
         ATR_TRY(atr_onednn_run(atr_cpu_engine_of(backend)->dnn, state->product, &product));
@@ -395,7 +448,8 @@ done:
 
 /* The gradient of P at low row `i` of picture `n`. First the rows of dy that read it, for each vertical tap: q [3][W][O]; then the
  * pixels of those that read each low pixel, for each horizontal tap. */
-static void gather_row(const atr_cpu_kernels *kernels, const atr_step *step, int64_t n, int64_t i, float *q)
+static void gather_row(const atr_cpu_kernels *kernels, const atr_step *step, const atr_tensor *dy, int64_t n,
+                       int64_t i, float *q)
 {
     const resized_state *state = step->state;
     const axis *y = &state->rows, *x = &state->columns;
@@ -407,7 +461,7 @@ static void gather_row(const atr_cpu_kernels *kernels, const atr_step *step, int
         for (int64_t r = y->begin[i]; r < y->end[i]; r++) {
             const int64_t Y = r - ky + 1;
             if (Y >= 0 && Y < y->high && share(y, r, i) > 0)
-                sum_add(kernels, &s, atr_cpu_pixel(&step->dy, (n * y->high + Y) * x->high), share(y, r, i));
+                sum_add(kernels, &s, atr_cpu_pixel(dy, (n * y->high + Y) * x->high), share(y, r, i));
         }
         sum_store(kernels, &s);
     }
@@ -423,7 +477,7 @@ static void gather_row(const atr_cpu_kernels *kernels, const atr_step *step, int
         }
 }
 
-static void gather_rows(const atr_backend *backend, const atr_step *step)
+static void gather_rows(const atr_backend *backend, const atr_step *step, const atr_tensor *dy)
 {
     const int64_t low = step->x[0].dims[1], rows = step->x[0].dims[0] * low;
 
@@ -431,7 +485,20 @@ static void gather_rows(const atr_backend *backend, const atr_step *step)
     for (int part = 0; part < backend->threads; part++) {
         const atr_cpu_range range = atr_cpu_share(rows, backend->threads, part);
         for (int64_t row = range.first; row < range.end; row++)
-            gather_row(atr_cpu_kernels_of(backend), step, row / low, row % low, rows_of(step, part));
+            gather_row(atr_cpu_kernels_of(backend), step, dy, row / low, row % low, rows_of(step, part));
+    }
+}
+
+/* The gradient of P in bf16, which both products take. */
+static void round_products(const atr_backend *backend, const atr_step *step)
+{
+    const int64_t count = low_pixels(step) * TAPS * step->conv.out_channels;
+
+#pragma omp parallel for schedule(static)
+    for (int part = 0; part < backend->threads; part++) {
+        const atr_cpu_range range = atr_cpu_share(count, backend->threads, part);
+        atr_bf16_narrow(products_of(step) + range.first, range.end - range.first,
+                        narrow_of(step) + range.first);
     }
 }
 
@@ -439,16 +506,23 @@ atr_status atr_cpu_resized_conv_backward(atr_backend *backend, atr_step *step)
 {
     resized_state *state = step->state;
     atr_onednn *dnn = atr_cpu_engine_of(backend)->dnn;
-    float *const dp = products_of(step);
+    void *const dp = state->narrow ? (void *)narrow_of(step) : products_of(step);
+    void *const w = state->narrow ? (void *)state->narrow_weight : state->weight;
     const atr_onednn_buffers weight = {
         .x = step->x[0].data, .w = dp, .y = state->gradient, .scratch = step->scratch};
-    const atr_onednn_buffers input = {
-        .x = dp, .w = state->weight, .y = step->dx[0].data, .scratch = step->scratch};
+    const atr_onednn_buffers input = {.x = dp, .w = w, .y = step->dx[0].data, .scratch = step->scratch};
+    const atr_tensor *dy = &step->dy;
     atr_status status = ATR_OK;
 
     lend_memory(step, &state->side);
     ATR_TRY(atr_cpu_conv_backward(backend, &state->side));
-    gather_rows(backend, step);
+    if (state->narrow) {
+        atr_widen(dy, &state->side.y);
+        dy = &state->side.y;
+    }
+    gather_rows(backend, step, dy);
+    if (state->narrow)
+        round_products(backend, step);
     if (step->wants_dw) {
         ATR_TRY(atr_onednn_run(dnn, state->weight_product, &weight));
         join_gradients(step, state->gradient, state->side_gradient);

@@ -337,7 +337,7 @@ atr_status atr_cpu_winograd_refresh(atr_backend *backend, atr_step *step)
 
     if (step->folded) {
         float *const folded = step->scratch; /* OIHW, until they are transformed */
-        atr_cpu_fold(step, folded, state->bias);
+        atr_conv_fold(step, folded, state->bias);
         weights = folded;
     } else if (state->bias != NULL) {
         memcpy(state->bias, step->bias, (size_t)out * sizeof(float));

@@ -117,6 +117,31 @@ static void either_result_may_be_left_out(void **state)
     free(q);
 }
 
+static void precision_changes_probabilities_a_little(void **state)
+{
+    const atrous_picture picture = {WIDTH, HEIGHT, pixels};
+    atrous_model *model = NULL;
+    float *p[2] = {calloc(CLASSES * PIXELS, sizeof(float)), calloc(CLASSES * PIXELS, sizeof(float))};
+    double most = 0;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const atrous_settings settings = {.precision = i == 0 ? ATROUS_PRECISION_F32 : ATROUS_PRECISION_BF16};
+        done(atrous_open(models[0], &settings, &model));
+        done(atrous_segment(model, &picture, NULL, p[i]));
+        atrous_close(model);
+    }
+    for (int i = 0; i < CLASSES * PIXELS; i++)
+        most = fmax(most, fabs((double)p[0][i] - (double)p[1][i]));
+    assert_true(most > 0 && most < 0.05);
+    assert_int_not_equal(atrous_open(models[0], &(atrous_settings){.precision = (atrous_precision)3}, &model),
+                         0);
+    assert_non_null(strstr(atrous_message(), "precision"));
+    assert_null(model);
+    free(p[0]);
+    free(p[1]);
+}
+
 static void what_makes_no_sense_is_refused_with_words(void **state)
 {
     const atrous_picture good = {WIDTH, HEIGHT, pixels};
@@ -264,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_picture_becomes_ids_and_probabilities),
         cmocka_unit_test(either_result_may_be_left_out),
+        cmocka_unit_test(precision_changes_probabilities_a_little),
         cmocka_unit_test(what_makes_no_sense_is_refused_with_words),
         cmocka_unit_test(a_damaged_model_is_refused),
         cmocka_unit_test(threads_with_models_of_their_own_and_with_one_model_get_the_same_answers),

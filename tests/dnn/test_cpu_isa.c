@@ -77,6 +77,12 @@ static void operations_hold_at_every_level(void **state)
     check_program("test_ops");
 }
 
+static void operations_on_bf16_hold_at_every_level(void **state)
+{
+    (void)state;
+    check_program("test_ops_bf16");
+}
+
 static void losses_hold_at_every_level(void **state)
 {
     (void)state;
@@ -99,6 +105,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(operations_hold_at_every_level),
+        cmocka_unit_test(operations_on_bf16_hold_at_every_level),
         cmocka_unit_test(losses_hold_at_every_level),
         cmocka_unit_test(label_maps_hold_at_every_level),
         cmocka_unit_test(optimisers_hold_at_every_level),

@@ -54,7 +54,8 @@ static float *copy(const float *from, int64_t count)
     return to;
 }
 
-static result run(const atr_graph *graph, const char *name, const atr_plan_options *options)
+static result run_typed(const atr_graph *graph, const char *name, const atr_plan_options *options,
+                        atr_dtype precision)
 {
     const int64_t pixels = options->batch * options->height * options->width;
     atr_backend *backend = NULL;
@@ -66,6 +67,7 @@ static result run(const atr_graph *graph, const char *name, const atr_plan_optio
     result r = {0};
 
     must(atr_backend_open(name, 2, &backend));
+    backend->precision = precision;
     must(atr_params_create(atr_graph_param_specs(graph), atr_graph_param_count(graph), &atr_host_allocator,
                            &params));
     for (int64_t p = 0; p < atr_params_count(params); p++) {
@@ -98,6 +100,11 @@ static result run(const atr_graph *graph, const char *name, const atr_plan_optio
     atr_free(images);
     atr_free(labels);
     return r;
+}
+
+static result run(const atr_graph *graph, const char *name, const atr_plan_options *options)
+{
+    return run_typed(graph, name, options, ATR_F32);
 }
 
 static double relative(const float *a, const float *b, int64_t count)
@@ -234,6 +241,29 @@ static void residual_blocks_with_relu_in_front_agree_with_the_plain_plan(void **
                 }
 }
 
+/* In bf16 the rewrites leave out some roundings of the plain plan, and so differ from it as that does from f32. */
+static void compare_in_bf16(const atr_graph *graph, atr_plan_options options, double most)
+{
+    options.rewrites = ATR_REWRITE_ALL;
+    result fast = run_typed(graph, "cpu", &options, ATR_BF16);
+    options.rewrites = 0;
+    result plain = run_typed(graph, "ref", &options, ATR_BF16);
+    const double scores = relative(fast.logits, plain.logits, fast.logit_count);
+    const double gradients =
+        options.mode == ATR_TRAIN ? relative(fast.gradients, plain.gradients, fast.gradient_count) : 0;
+
+    print_message("%lldx%lld: class scores %.2g, gradients %.2g\n", (long long)options.height,
+                  (long long)options.width, scores, gradients);
+    assert_true(fast.steps < plain.steps);
+    if (!(scores < most && gradients < 3 * most))
+        fail_msg("%lldx%lld in bf16: class scores differ by %.2g, gradients by %.2g",
+                 (long long)options.height, (long long)options.width, scores, gradients);
+    atr_free(fast.logits);
+    atr_free(fast.gradients);
+    atr_free(plain.logits);
+    atr_free(plain.gradients);
+}
+
 /* Steps of the cpu back end's plan: those marked for minimal filtering, those that make image pooling a bias, and those by bands. */
 typedef struct counts {
     int winograd, pooled, bands;
@@ -354,6 +384,23 @@ static void image_pooling_as_a_bias_agrees_with_the_plain_plan(void **state)
             assert_int_equal(count_steps(graph, options).pooled, 0);
             atr_graph_destroy(graph);
         }
+}
+
+static void rewrites_agree_in_bf16(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        const atr_plan_options options = {.mode = (atr_mode)(i % 2), .batch = 3, .height = 37, .width = 43};
+        atr_graph *graph = NULL;
+        if (i < 4)
+            build(i < 2 ? 2 : 4, i < 2, &graph);
+        else if (i < 6)
+            build_residual(2, 2, true, &graph);
+        else
+            build_pooled(true, true, &graph);
+        compare_in_bf16(graph, options, options.mode == ATR_INFER ? 0.06 : 0.01);
+        atr_graph_destroy(graph);
+    }
 }
 
 /* Inverted residuals whose widened maps are too large for a cache: 4 MiB a picture. Channels fill no strip of a product up. */
@@ -485,6 +532,7 @@ int main(void)
         cmocka_unit_test(residual_blocks_with_relu_in_front_agree_with_the_plain_plan),
         cmocka_unit_test(image_pooling_as_a_bias_agrees_with_the_plain_plan),
         cmocka_unit_test(minimal_filtering_agrees_with_the_plain_plan),
+        cmocka_unit_test(rewrites_agree_in_bf16),
         cmocka_unit_test(minimal_filtering_does_not_depend_on_batch_or_threads),
         cmocka_unit_test(bands_of_rows_agree_with_the_plain_plan),
         cmocka_unit_test(bands_of_rows_do_not_depend_on_batch_or_threads),

@@ -11,7 +11,7 @@ typedef struct tolerance {
 
 static const tolerance tolerances[ATR_DTYPES] = {
     [ATR_F32] = {2e-6, 1e-5},
-    [ATR_BF16] = {2e-2, 5e-2},
+    [ATR_BF16] = {1e-3, 0x1p-7},
     [ATR_F16] = {2e-3, 5e-3},
 };
 

@@ -9,9 +9,10 @@
 
 #include <cmocka.h>
 
+#include "core/bf16.h"
 #include "core/rng.h"
 
-static const float RIG_FOREIGN = 1e30f; /* read by mistake, it spoils any result */
+static const float RIG_FOREIGN = 0x1p100f; /* read by mistake, it spoils any result; the same in bf16 */
 
 static void must(atr_status status)
 {
@@ -39,6 +40,31 @@ static void make_buffer(rig_buffer *b, const int64_t dims[4], int64_t before, in
     b->view.strides[2] = pixel_stride;
     b->view.strides[1] = dims[2] * b->view.strides[2];
     b->view.strides[0] = dims[1] * b->view.strides[1];
+}
+
+/* Gives an activation a bf16 block; returns what the step sees of it. */
+static atr_tensor typed(rig_buffer *b, atr_dtype type, int64_t before)
+{
+    atr_tensor seen = b->view;
+
+    if (type == ATR_BF16) {
+        must(ATR_NEW(b->count, &b->narrow));
+        seen.data = b->narrow + before;
+        seen.type = type;
+    }
+    return seen;
+}
+
+static void to_step(const rig_buffer *b)
+{
+    if (b->narrow != NULL)
+        atr_bf16_narrow(b->block, b->count, b->narrow);
+}
+
+static void from_step(const rig_buffer *b)
+{
+    if (b->narrow != NULL)
+        atr_bf16_widen(b->narrow, b->count, b->block);
 }
 
 static void make_param(rig_buffer *b, int64_t count, uint64_t key, double scale, double offset)
@@ -74,7 +100,7 @@ static void output_dims(const rig_case *spec, int64_t out[4])
 }
 
 /* Activations. The numbers reach beyond both kinks of ReLU6 where an activation is on its own. */
-static void make_activations(rig *r, const int64_t out[4], uint64_t seed)
+static void make_activations(rig *r, const int64_t out[4], uint64_t seed, atr_dtype x_type, atr_dtype y_type)
 {
     const rig_case *spec = r->spec;
     const double scale = spec->op == ATR_OP_ACT ? 9.0 : 1.0;
@@ -87,15 +113,15 @@ static void make_activations(rig *r, const int64_t out[4], uint64_t seed)
         make_buffer(&r->x[i], i == 0 ? first : second, spec->before, spec->after);
         rig_fill(&r->x[i].view, seed + 1 + (uint64_t)i, scale, 0.0);
         make_buffer(&r->dx[i], i == 0 ? first : second, spec->before, spec->after);
-        step->x[i] = r->x[i].view;
-        step->dx[i] = r->dx[i].view;
+        step->x[i] = typed(&r->x[i], i == 1 && spec->residual ? y_type : x_type, spec->before);
+        step->dx[i] = typed(&r->dx[i], x_type, spec->before);
         step->wants_dx[i] = !spec->infer && !spec->no_dx;
     }
     make_buffer(&r->y, out, spec->before, spec->after);
     make_buffer(&r->dy, out, spec->before, spec->after);
     rig_fill(&r->dy.view, seed + 3, 1.0, 0.0);
-    step->y = r->y.view;
-    step->dy = r->dy.view;
+    step->y = typed(&r->y, y_type, spec->before);
+    step->dy = typed(&r->dy, y_type, spec->before);
     /* NORM in training needs x after forward, so there only backward is in place. */
     if (spec->in_place && (spec->op != ATR_OP_NORM || spec->infer))
         step->y = step->x[0];
@@ -145,21 +171,8 @@ static void make_norm(rig *r, int64_t channels, uint64_t seed)
 static void prepare(rig *r)
 {
     atr_step *step = &r->step;
-    const atr_kernel *own = &r->backend->table->op[step->op];
-    atr_status status = ATR_ERR_UNSUPPORTED;
 
-    step->kernel = own;
-    if (own->forward != NULL)
-        status = own->prepare(r->backend, step);
-    if (status == ATR_ERR_UNSUPPORTED && own->forward != NULL && own->release != NULL) {
-        own->release(step);
-        step->state = NULL;
-    }
-    if (status == ATR_ERR_UNSUPPORTED) {
-        step->kernel = &atr_backend_ref.op[step->op];
-        status = step->kernel->prepare(r->backend, step);
-    }
-    must(status);
+    must(atr_backend_prepare(r->backend, step));
     if (step->saved_bytes > 0)
         must(atr_alloc((int64_t)step->saved_bytes, 1, &step->saved));
     if (step->scratch_bytes > 0)
@@ -167,6 +180,12 @@ static void prepare(rig *r)
 }
 
 void rig_create(rig *r, const rig_case *spec, atr_backend *backend, uint64_t seed)
+{
+    rig_create_typed(r, spec, backend, seed, ATR_F32, ATR_F32);
+}
+
+void rig_create_typed(rig *r, const rig_case *spec, atr_backend *backend, uint64_t seed, atr_dtype x_type,
+                      atr_dtype y_type)
 {
     atr_step *step = &r->step;
     int64_t out[4];
@@ -190,7 +209,7 @@ void rig_create(rig *r, const rig_case *spec, atr_backend *backend, uint64_t see
         r->sample_keys[n] = atr_rng_key(seed, ATR_RNG_TEST, n, 0);
     step->sample_keys = r->sample_keys;
     output_dims(spec, out);
-    make_activations(r, out, seed);
+    make_activations(r, out, seed, x_type, y_type);
     if (spec->op == ATR_OP_CONV)
         make_conv(r, seed);
     if (spec->op == ATR_OP_NORM || spec->folded)
@@ -215,8 +234,10 @@ void rig_destroy(rig *r)
 
     if (r->step.kernel->release != NULL)
         r->step.kernel->release(&r->step);
-    for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
+    for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
         atr_free(buffers[i]->block);
+        atr_free(buffers[i]->narrow);
+    }
     atr_free(r->step.saved);
     atr_free(r->step.scratch);
 }
@@ -236,19 +257,37 @@ static void check_foreign(const rig *r, const rig_buffer *b, const char *what)
 void rig_forward(rig *r)
 {
     atr_backend_enter(r->backend);
+    to_step(&r->x[0]);
+    to_step(&r->x[1]);
+    to_step(&r->y);
     if (r->step.kernel->refresh != NULL)
         must(r->step.kernel->refresh(r->backend, &r->step));
     must(r->step.kernel->forward(r->backend, &r->step));
+    from_step(&r->x[0]);
+    from_step(&r->y);
     check_foreign(r, &r->x[0], "x");
     check_foreign(r, &r->y, "y");
+}
+
+static bool has_backward(const rig *r)
+{
+    const atr_step *step = &r->step;
+
+    return (step->inner != NULL ? step->inner : step->kernel)->backward != NULL;
 }
 
 void rig_backward(rig *r)
 {
     atr_backend_enter(r->backend);
-    if (r->step.kernel->backward == NULL)
+    if (!has_backward(r))
         return;
+    to_step(&r->dy);
+    to_step(&r->dx[0]);
+    to_step(&r->dx[1]);
     must(r->step.kernel->backward(r->backend, &r->step));
+    from_step(&r->dy);
+    from_step(&r->dx[0]);
+    from_step(&r->dx[1]);
     check_foreign(r, &r->dy, "dy");
     check_foreign(r, &r->dx[0], "dx");
 }
@@ -308,10 +347,10 @@ void rig_assert_near(double got, double want, double bound)
 
 int rig_results(const rig *r, rig_result out[RIG_RESULTS])
 {
-    const bool backward = r->step.training && r->step.kernel->backward != NULL;
+    const bool backward = r->step.training && has_backward(r);
     const bool dw = backward && r->step.wants_dw, dx = backward && r->step.wants_dx[0];
-    const rig_buffer *y = r->step.y.data == r->x[0].view.data ? &r->x[0] : &r->y;
-    const rig_buffer *dx0 = r->step.dx[0].data == r->dy.view.data ? &r->dy : &r->dx[0];
+    const rig_buffer *y = r->step.y.data == r->step.x[0].data ? &r->x[0] : &r->y;
+    const rig_buffer *dx0 = r->step.dx[0].data == r->step.dy.data ? &r->dy : &r->dx[0];
     int count = 0;
 
     out[count++] = (rig_result){"y", y};

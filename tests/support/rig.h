@@ -26,8 +26,10 @@ typedef struct rig_case {
 /* An activation or parameter in a buffer of its own. */
 typedef struct rig_buffer {
     float *block; /* owned; foreign channels hold RIG_FOREIGN */
+    uint16_t *
+        narrow; /* owned; of a bf16 activation: what the step sees, copied from `block` before a run and back behind it */
     int64_t count;
-    atr_tensor view;
+    atr_tensor view; /* of `block` */
 } rig_buffer;
 
 enum { RIG_SAMPLES = 8 };
@@ -44,6 +46,9 @@ typedef struct rig {
 
 /* Makes and prepares a step on `backend` (on `ref` where that has no kernel), filled with numbers from `seed`. */
 void rig_create(rig *r, const rig_case *spec, atr_backend *backend, uint64_t seed);
+/* The same with activations of these types: x (and its gradient), y (and its gradient). */
+void rig_create_typed(rig *r, const rig_case *spec, atr_backend *backend, uint64_t seed, atr_dtype x_type,
+                      atr_dtype y_type);
 void rig_destroy(rig *r);
 
 /* Packs the weights, runs forward and, in training, backward; then sees that no foreign channel was written.

@@ -38,6 +38,13 @@ typedef enum atrous_fit {
     ATROUS_FIT_NONE       /* the network runs at the picture's own size */
 } atrous_fit;
 
+/* Type of the network's activations between layers. */
+typedef enum atrous_precision {
+    ATROUS_PRECISION_F32,
+    ATROUS_PRECISION_BF16, /* half the memory; faster where the processor multiplies it natively, slower elsewhere */
+    ATROUS_PRECISION_AUTO /* bf16 where it is native and measured to be faster; remembered in the user's cache folder */
+} atrous_precision;
+
 /* All zero is a good choice: every field has a default at 0. */
 typedef struct atrous_settings {
     int threads; /* 0: as many as CPUs were given to this process */
@@ -45,6 +52,7 @@ typedef struct atrous_settings {
     int height,
         width; /* network's input size for letterbox and stretch; 0: the model's. 0 where the network runs at the
                         * picture's own size */
+    atrous_precision precision;
 } atrous_settings;
 
 /* 8-bit RGB, row by row, no padding between rows: pixels[(y * width + x) * 3 + channel]. Borrowed during the call. */
