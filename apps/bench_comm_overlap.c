@@ -13,6 +13,7 @@ typedef struct step_times {
 
 typedef struct work {
     atr_session session;
+    atr_plan_options plan_options;
     atr_plan *plan;
     float *images;
     uint8_t *labels;
@@ -20,6 +21,25 @@ typedef struct work {
     atr_reducer **reducers; /* [overlap_count] */
     step_times *times;      /* [repeats, overlap_count, size] */
 } work;
+
+/* An atr_plan_options.approve. */
+static atr_status ask_for_memory(void *user, const atr_plan_needs *needs)
+{
+    work *const w = user;
+    int64_t total = 0;
+    const atr_memory_request request = {.guard = &w->session.memory,
+                                        .work = "the training step that sums hide behind",
+                                        .graph = w->session.graph,
+                                        .params = w->session.params,
+                                        .backend = w->session.backend,
+                                        .plan = &w->plan_options,
+                                        .others =
+                                            atr_params_flat_count(w->session.params) * (int64_t)sizeof(float),
+                                        .batch_step = 1,
+                                        .size = "--size"};
+
+    return atr_memory_ask(&request, needs, &total);
+}
 
 /* Made-up pictures and weights. */
 static atr_status set_up(atr_bench_comm *bench, work *w)
@@ -42,12 +62,15 @@ static atr_status set_up(atr_bench_comm *bench, work *w)
         w->images[i] = (float)atr_rng_unit(key, (uint64_t)i);
     for (int64_t i = 0; i < w->pixels; i++)
         w->labels[i] = (uint8_t)atr_rng_below(key, (uint64_t)i, (uint64_t)o->classes);
-    const atr_plan_options plan = {.mode = ATR_TRAIN,
-                                   .batch = o->batch,
-                                   .height = bench->height,
-                                   .width = bench->width,
-                                   .rewrites = ATR_REWRITE_ALL};
-    ATR_TRY(atr_plan_create(w->session.graph, w->session.params, w->session.backend, &plan, &w->plan));
+    w->plan_options = (atr_plan_options){.mode = ATR_TRAIN,
+                                         .batch = o->batch,
+                                         .height = bench->height,
+                                         .width = bench->width,
+                                         .rewrites = ATR_REWRITE_ALL,
+                                         .approve = ask_for_memory,
+                                         .approve_user = w};
+    ATR_TRY(
+        atr_plan_create(w->session.graph, w->session.params, w->session.backend, &w->plan_options, &w->plan));
     bench->gradient_mb = 1e-6 * sizeof(float) * (double)atr_params_flat_count(w->session.params);
 
 done:

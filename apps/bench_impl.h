@@ -16,7 +16,7 @@ typedef struct atr_bench_options {
     const char *backbone, *size, *trace;
     int64_t batch, classes, repeats, warmup;
     int stride; /* index: atr_bench_stride() */
-    bool json, profile, against_alone, labels, dropout;
+    bool json, profile, against_alone, labels, dropout, recompute;
     atr_reducer_choice reducer;
 } atr_bench_options;
 
@@ -49,9 +49,11 @@ typedef struct atr_bench {
     bool training;
     atr_comm *comm; /* NULL for inference */
     atr_session session;
+    atr_plan_options plan_options;
     atr_plan *plan;
     atr_bench_profile *profile; /* NULL: not asked for */
     int64_t batch, height, width;
+    int64_t planned; /* bytes that were to be held in all, as said before they were taken */
     float *images;
     uint8_t *labels;   /* [batch,height,width]: training's truth; what prediction found, with --labels */
     float *scores;     /* [batch,classes,height,width], inference without --labels */

@@ -11,11 +11,8 @@ static double forward_macs(const atr_plan *plan)
 {
     double macs = 0;
 
-    for (int i = 0; i < atr_plan_step_count(plan); i++) {
-        const atr_step *s = atr_plan_step(plan, i);
-        if (s->op == ATR_OP_CONV || s->op == ATR_OP_CONV_RESIZED || s->op == ATR_OP_CONV_POOLED)
-            macs += (double)atr_conv_macs(&s->conv, s->y.dims);
-    }
+    for (int i = 0; i < atr_plan_step_count(plan); i++)
+        macs += (double)atr_step_macs(atr_plan_step(plan, i));
     return macs;
 }
 
@@ -112,7 +109,7 @@ static atr_status print_json(const atr_bench *b)
     const double gflop = 2e-9 * forward_macs(b->plan) * (b->training ? 3 : 1);
     json_t *out = json_pack(
         "{s:s, s:s, s:I, s:I, s:s, s:i, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, "
-        "s:f, s:f}",
+        "s:f, s:f, s:f}",
         "work", b->training ? "train" : "inference", "backbone", info->backbone, "output_stride",
         (json_int_t)info->output_stride, "classes", (json_int_t)info->classes, "backend",
         b->session.backend->table->name, "threads", b->session.threads.count, "isa",
@@ -121,7 +118,8 @@ static atr_status print_json(const atr_bench *b)
         (json_int_t)b->options->repeats, "min_ms", 1e3 * b->times.min, "median_ms", 1e3 * b->times.median,
         "p95_ms", 1e3 * b->times.p95, "images_per_s", images_per_s(b), "gflop", gflop, "gflop_per_s",
         gflop / b->times.min, "cold_start_s", b->cold_start, "arena_mib",
-        (double)atr_plan_arena_bytes(b->plan) / (1 << 20), "peak_rss_mib", peak_rss_mib());
+        (double)atr_plan_arena_bytes(b->plan) / (1 << 20), "planned_mib", (double)b->planned / (1 << 20),
+        "peak_rss_mib", peak_rss_mib());
 
     if (b->training)
         json_object_update_missing_new(out, training_json(b));
@@ -148,8 +146,11 @@ static void print_text(const atr_bench *b)
     if (b->training)
         print_training(b);
     printf("  first result   %.2f s after the start of the process\n", b->cold_start);
-    printf("  memory         arena %.0f MiB, peak RSS %.0f MiB\n",
-           (double)atr_plan_arena_bytes(b->plan) / (1 << 20), peak_rss_mib());
+    const atr_plan_needs needs = atr_plan_needs_of(b->plan);
+    printf("  memory         planned %.0f MiB: arena %.0f (scratch %.0f), packed weights %.0f; peak RSS %.0f "
+           "MiB\n",
+           (double)b->planned / (1 << 20), (double)needs.arena / (1 << 20), (double)needs.scratch / (1 << 20),
+           (double)needs.packed / (1 << 20), peak_rss_mib());
     if (b->profile != NULL)
         atr_bench_profile_print(b->profile);
 }

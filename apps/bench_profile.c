@@ -90,6 +90,7 @@ typedef enum kind {
     KIND_DILATED,
     KIND_RESIZED,
     KIND_DEPTHWISE,
+    KIND_BANDS,
     KIND_NORM,
     KIND_ACT,
     KIND_ADD,
@@ -110,6 +111,7 @@ static const char *const kind_names[KINDS] = {
     [KIND_DILATED] = "dilated convolution",
     [KIND_RESIZED] = "of an enlarged map",
     [KIND_DEPTHWISE] = "depthwise convolution",
+    [KIND_BANDS] = "1x1, depthwise, 1x1",
     [KIND_NORM] = "batch norm",
     [KIND_ACT] = "activation",
     [KIND_ADD] = "sum",
@@ -144,6 +146,8 @@ static kind kind_of(const atr_step *step)
         return KIND_POINTWISE;
     case ATR_OP_CONV_RESIZED:
         return KIND_RESIZED;
+    case ATR_OP_CONV_BANDS:
+        return KIND_BANDS;
     case ATR_OP_NORM:
         return KIND_NORM;
     case ATR_OP_ACT:
@@ -163,16 +167,11 @@ static kind kind_of(const atr_step *step)
     }
 }
 
-static bool is_conv(const atr_step *step)
-{
-    return step->op == ATR_OP_CONV || step->op == ATR_OP_CONV_RESIZED || step->op == ATR_OP_CONV_POOLED;
-}
-
 /* Arithmetic of the convolutions as the graph writes them, however they are computed. Backward: one forward's worth for each of the
  * two gradients that is wanted. */
 static double flop_of(const atr_step *step, bool backward)
 {
-    const double forward = is_conv(step) ? 2.0 * (double)atr_conv_macs(&step->conv, step->y.dims) : 0;
+    const double forward = 2.0 * (double)atr_step_macs(step);
 
     if (!backward)
         return forward;
@@ -184,17 +183,22 @@ static double bytes_of_tensor(const atr_tensor *t)
     return (double)atr_tensor_count(t) * (double)atr_dtype_bytes(t->type);
 }
 
+static double bytes_of_weights(const atr_conv_attr *conv)
+{
+    return (double)(conv->in_channels / conv->groups * conv->kernel * conv->kernel * conv->out_channels) *
+           (double)sizeof(float);
+}
+
 /* What must be read and written at least once: activations, gradients, weights. */
 static double bytes_of(const atr_step *step, bool backward)
 {
     double bytes = bytes_of_tensor(&step->y);
 
-    if (is_conv(step)) {
-        const double filter =
-            (double)(step->conv.in_channels / step->conv.groups * step->conv.kernel * step->conv.kernel);
-        bytes += filter * (double)step->conv.out_channels * (double)sizeof(float) *
-                 (backward && step->wants_dw ? 2 : 1);
-    }
+    if (step->op == ATR_OP_CONV_BANDS)
+        for (int i = 0; i < ATR_CHAIN; i++)
+            bytes += bytes_of_weights(&step->chain[i].conv);
+    else if (atr_step_is_conv(step))
+        bytes += bytes_of_weights(&step->conv) * (backward && step->wants_dw ? 2 : 1);
     for (int i = 0; i < step->input_count; i++) {
         if (!backward || step->needs_x)
             bytes += bytes_of_tensor(&step->x[i]);

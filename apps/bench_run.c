@@ -64,6 +64,29 @@ static atr_status check(const atr_bench *b, const char *what)
     return ATR_OK;
 }
 
+/* An atr_plan_options.approve. In training gradients and one set of moments are still untouched. */
+static atr_status ask_for_memory(void *user, const atr_plan_needs *needs)
+{
+    atr_bench *const b = user;
+    const atr_session *const s = &b->session;
+    const int64_t blocks = b->training ? 2 * atr_params_flat_count(s->params) * (int64_t)sizeof(float) : 0;
+    char work[128];
+    const atr_memory_request request = {.guard = &b->session.memory,
+                                        .work = work,
+                                        .graph = s->graph,
+                                        .params = s->params,
+                                        .backend = s->backend,
+                                        .plan = &b->plan_options,
+                                        .others = blocks,
+                                        .each_pixel = s->info.channels * (int64_t)sizeof(float) + 1,
+                                        .batch_step = 1,
+                                        .size = "--size"};
+
+    snprintf(work, sizeof work, "%s of %lld pictures of %lldx%lld", b->training ? "training" : "inference",
+             (long long)b->batch, (long long)b->height, (long long)b->width);
+    return atr_memory_ask(&request, needs, &b->planned);
+}
+
 /* A network as the options describe it, of made-up weights. */
 static atr_status make_network(atr_bench *b, const double *dropout)
 {
@@ -101,12 +124,16 @@ static atr_status make_plan(atr_bench *b)
     atr_status status = ATR_OK;
 
     ATR_TRY(make_pictures(b));
-    const atr_plan_options plan = {.mode = b->training ? ATR_TRAIN : ATR_INFER,
-                                   .batch = b->batch,
-                                   .height = b->height,
-                                   .width = b->width,
-                                   .rewrites = ATR_REWRITE_ALL};
-    ATR_TRY(atr_plan_create(b->session.graph, b->session.params, b->session.backend, &plan, &b->plan));
+    b->plan_options = (atr_plan_options){.mode = b->training ? ATR_TRAIN : ATR_INFER,
+                                         .batch = b->batch,
+                                         .height = b->height,
+                                         .width = b->width,
+                                         .recompute = b->options->recompute,
+                                         .rewrites = ATR_REWRITE_ALL,
+                                         .approve = ask_for_memory,
+                                         .approve_user = b};
+    ATR_TRY(
+        atr_plan_create(b->session.graph, b->session.params, b->session.backend, &b->plan_options, &b->plan));
 
 done:
     return status;

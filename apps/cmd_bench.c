@@ -63,6 +63,10 @@ static const atr_option rows[] = {
      .value = "true",
      .help =
          "train: as the network is trained; without, the loss is a function of weights and pictures alone"},
+    {.name = "recompute",
+     .kind = ATR_OPTION_FLAG,
+     .offset = offsetof(atr_bench_options, recompute),
+     .help = "train: drop activations and make them again for backward: less memory, more time"},
     {.name = "repeats",
      .letter = 'n',
      .kind = ATR_OPTION_INT,
@@ -111,8 +115,8 @@ int64_t atr_bench_stride(const atr_bench_options *options)
 /* Training's own options mean nothing elsewhere, nor does a description beside a file that has one. */
 static atr_status check_kind(const atr_options *options, const char *what)
 {
-    static const char *const own[] = {"trace",     "against-alone", "allreduce", "wire",
-                                      "bucket-mb", "progress",      "dropout"};
+    static const char *const own[] = {"trace", "against-alone", "recompute", "allreduce",
+                                      "wire",  "bucket-mb",     "progress",  "dropout"};
     static const char *const described[] = {"backbone", "output-stride", "classes"};
 
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)

@@ -212,6 +212,7 @@ static atr_status evaluate_model(const atr_options *parsed, const atr_eval_optio
 
     ATR_TRY(atr_session_open(&options->session, comm, &session));
     ATR_TRY(atr_session_load(&session, atr_options_positional(parsed, 0)));
+    wanted.memory = &session.memory;
     ATR_TRY(atr_comm_agree(comm, read_options(parsed, options, &session.info, &wanted)));
     status = open_data(parsed, options->stage, comm, &dataset);
     if (status == ATR_OK)

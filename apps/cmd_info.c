@@ -9,9 +9,9 @@
 #include "io/path.h"
 
 typedef struct info_options {
-    bool json, tensors, layers;
+    bool json, tensors, layers, memory;
     const char *size, *backbone;
-    int64_t output_stride, classes;
+    int64_t output_stride, classes, batch;
 } info_options;
 
 static const atr_option rows[] = {
@@ -24,6 +24,20 @@ static const atr_option rows[] = {
      .offset = offsetof(info_options, layers),
      .help = "list every layer with its output, parameters, arithmetic and "
              "memory, and their sums by part"},
+    {.name = "memory",
+     .kind = ATR_OPTION_FLAG,
+     .offset = offsetof(info_options, memory),
+     .help = "with --layers: also what prediction and training take of memory on this machine, for --batch "
+             "pictures"},
+    {.name = "batch",
+     .letter = 'b',
+     .kind = ATR_OPTION_INT,
+     .offset = offsetof(info_options, batch),
+     .value = "1",
+     .least = 1,
+     .most = 4096,
+     .argument = "N",
+     .help = "with --memory: pictures in a pass"},
     {.name = "size",
      .kind = ATR_OPTION_STRING,
      .offset = offsetof(info_options, size),
@@ -129,6 +143,8 @@ static atr_status check(const char *path, const info_options *o)
 {
     if (o->backbone != NULL && !o->layers)
         return atr_fail(ATR_ERR_USAGE, "--backbone is for --layers");
+    if (o->memory && !o->layers)
+        return atr_fail(ATR_ERR_USAGE, "--memory is for --layers");
     if (o->size != NULL && !o->layers)
         return atr_fail(ATR_ERR_USAGE, "--size is for --layers");
     if (path != NULL && o->backbone != NULL)
@@ -149,6 +165,8 @@ static atr_status info(const char *const *names, int64_t count, const info_optio
                                 .json = o->json,
                                 .tensors = o->tensors,
                                 .layers = o->layers,
+                                .memory = o->memory,
+                                .batch = o->batch,
                                 .output_stride = o->output_stride};
 
     ATR_TRY(check(path, o));

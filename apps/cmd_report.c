@@ -206,11 +206,11 @@ done:
     return status;
 }
 
-static atr_status write_scores(const atr_session *session, const atr_dataset *dataset, atr_fit_mode fit,
+static atr_status write_scores(atr_session *session, const atr_dataset *dataset, atr_fit_mode fit,
                                atr_text *page)
 {
     atr_status status = ATR_OK;
-    const atr_evaluate_options evaluate = {.split = ATR_SPLIT_VAL, .fit = fit};
+    const atr_evaluate_options evaluate = {.split = ATR_SPLIT_VAL, .fit = fit, .memory = &session->memory};
     atr_confusion confusion = {0};
     atr_scores *scores = NULL;
 
@@ -247,6 +247,7 @@ static atr_status write_network(const char *model, bool best, const atr_list *da
     ATR_TRY(write_scores(&session, dataset, fit, page));
     ATR_TRY(atr_segmenter_create(&session.info, session.graph, session.params, session.backend, fit, 0, 0,
                                  &segmenter));
+    atr_segmenter_set_memory(segmenter, &session.memory);
     ATR_TRY(atr_report_samples(segmenter, dataset, &session.info, o->samples, page));
 done:
     atr_segmenter_destroy(segmenter);

@@ -194,6 +194,8 @@ static atr_status set_up(evaluation *e, const atr_evaluate_options *options)
     ATR_TRY(check_data(s, e->dataset, options, e->count));
     ATR_TRY(atr_segmenter_create(&s->info, s->graph, s->params, s->backend, options->fit, options->height,
                                  options->width, &e->segmenter));
+    if (options->memory != NULL)
+        atr_segmenter_set_memory(e->segmenter, options->memory);
     if (options->loss != NULL)
         ATR_TRY(ATR_NEW(2 * e->count, &e->losses));
 

@@ -12,7 +12,8 @@
 typedef struct atr_evaluate_options {
     atr_split split;
     atr_fit_mode fit;
-    int64_t height, width; /* network's input; 0: the model's own */
+    int64_t height, width;    /* network's input; 0: the model's own */
+    atr_memory_guard *memory; /* asked before a plan takes memory; NULL: nobody is */
     /* Told on rank 0 how far the work is, over all ranks; may be NULL. */
     void (*progress)(void *user, int64_t done, int64_t total);
     /* Asked on every rank between rounds of pictures; where one says yes, the evaluation ends on all with ATR_ERR_STOPPED. NULL: never. */

@@ -24,6 +24,8 @@ typedef struct atr_info_request {
     bool json;
     bool tensors;          /* list every tensor */
     bool layers;           /* list every layer of the network, with what it costs at `height` x `width` */
+    bool memory;           /* with `layers`: also what prediction and training on `batch` pictures take */
+    int64_t batch;         /* 0: 1 */
     int64_t height, width; /* 0: the model's own, 512 where it has none */
     int64_t output_stride; /* where no file says it: 8 or 16 */
 } atr_info_request;
@@ -44,6 +46,11 @@ atr_status atr_info_network(const char *backbone, int64_t classes, const atr_inf
 /* Each layer of a network with its output's shape, parameters, multiply-accumulates of convolutions and bytes of its output, and
  * sums by part; in JSON the member "cost" of an object, with the comma before it. ATR_ERR_SHAPE: too small a picture. */
 atr_status atr_info_layers(const atr_model_info *info, const atr_info_request *request, atr_text *out);
+
+/* What prediction and training take of memory here; in JSON the member "memory", with the comma before it. Opens the back end; nothing
+ * large is taken. */
+atr_status atr_info_memory(const atr_model_info *info, const atr_info_request *request, int64_t height,
+                           int64_t width, atr_text *out);
 
 /* Decodes the whole picture, so that a damaged one is found. */
 atr_status atr_info_picture(const atr_info_request *request, atr_text *out);

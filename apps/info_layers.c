@@ -234,6 +234,8 @@ atr_status atr_info_layers(const atr_model_info *info, const atr_info_request *r
         append_json(&l, out);
     else
         append_text(&l, out);
+    if (request->memory)
+        ATR_TRY(atr_info_memory(info, request, l.height, l.width, out));
 done:
     atr_free(l.shapes);
     atr_free(l.costs);

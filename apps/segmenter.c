@@ -1,7 +1,9 @@
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "apps/segmenter_impl.h"
+#include "core/log.h"
 #include "io/augment.h"
 #include "io/labels.h"
 #include "io/letterbox.h"
@@ -60,12 +62,22 @@ done:
     return status;
 }
 
+static void forget_plan(const atr_segmenter *s, sized_plan *old)
+{
+    if (old->plan != NULL && s->memory != NULL) {
+        const atr_plan_needs needs = atr_plan_needs_of(old->plan);
+        atr_memory_return(s->memory, needs.arena + needs.packed);
+    }
+    atr_plan_destroy(old->plan);
+    old->plan = NULL;
+}
+
 void atr_segmenter_destroy(atr_segmenter *segmenter)
 {
     if (segmenter == NULL)
         return;
     for (int i = 0; i < SEGMENTER_PLANS_MAX; i++)
-        atr_plan_destroy(segmenter->plans[i].plan);
+        forget_plan(segmenter, &segmenter->plans[i]);
     atr_free(segmenter->pixels);
     atr_free(segmenter->input);
     atr_free(segmenter->boxes);
@@ -74,14 +86,53 @@ void atr_segmenter_destroy(atr_segmenter *segmenter)
     atr_free(segmenter);
 }
 
+void atr_segmenter_set_memory(atr_segmenter *segmenter, atr_memory_guard *guard)
+{
+    segmenter->memory = guard;
+}
+
+/* What atr_plan_options.approve is told beside the needs. */
+typedef struct question {
+    const atr_segmenter *segmenter;
+    const atr_plan_options *plan;
+} question;
+
+static atr_status ask_for_memory(void *user, const atr_plan_needs *needs)
+{
+    const question *const q = user;
+    const atr_segmenter *const s = q->segmenter;
+    const int64_t pixel = s->info->channels * (int64_t)sizeof(float);
+    char work[128], text[ATR_MEMORY_TEXT_BYTES];
+    int64_t total = 0;
+    const atr_memory_request request = {.guard = s->memory,
+                                        .work = work,
+                                        .graph = s->graph,
+                                        .params = s->params,
+                                        .backend = s->backend,
+                                        .plan = q->plan,
+                                        .others = q->plan->batch * q->plan->height * q->plan->width * pixel,
+                                        .each_pixel = pixel,
+                                        .batch_step = 1,
+                                        .size = s->fit == ATR_RUN_NONE ? "--fit letterbox --size" : "--size"};
+
+    snprintf(work, sizeof work, "%lldx%lld%s, %lld picture%s in a pass,", (long long)q->plan->height,
+             (long long)q->plan->width, s->fit == ATR_RUN_NONE ? " (a picture's own size)" : "",
+             (long long)q->plan->batch, q->plan->batch == 1 ? "" : "s");
+    const atr_status status = atr_memory_ask(&request, needs, &total);
+    if (status == ATR_OK)
+        atr_log(ATR_LOG_INFO, "%s takes %s of memory in all", work, atr_memory_text(total, text));
+    return status;
+}
+
 /* The plan for a size, made in the place of the one that was not used for longest. */
 static atr_status choose_plan(atr_segmenter *s, int64_t batch, atr_extent size)
 {
-    const atr_plan_options options = {.mode = ATR_INFER,
-                                      .batch = batch,
-                                      .height = size.height,
-                                      .width = size.width,
-                                      .rewrites = ATR_REWRITE_ALL};
+    atr_plan_options options = {.mode = ATR_INFER,
+                                .batch = batch,
+                                .height = size.height,
+                                .width = size.width,
+                                .rewrites = ATR_REWRITE_ALL};
+    question asked = {s, &options};
     sized_plan *oldest = &s->plans[0];
 
     s->clock++;
@@ -97,8 +148,12 @@ static atr_status choose_plan(atr_segmenter *s, int64_t batch, atr_extent size)
             oldest = p;
     }
     s->current = NULL;
-    atr_plan_destroy(oldest->plan);
+    forget_plan(s, oldest);
     *oldest = (sized_plan){batch, size, NULL, s->clock};
+    if (s->memory != NULL) {
+        options.approve = ask_for_memory;
+        options.approve_user = &asked;
+    }
     const atr_status status = atr_plan_create(s->graph, s->params, s->backend, &options, &oldest->plan);
     if (status == ATR_OK)
         s->current = oldest->plan;

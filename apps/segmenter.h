@@ -1,6 +1,7 @@
 #ifndef ATR_APPS_SEGMENTER_H
 #define ATR_APPS_SEGMENTER_H
 
+#include "apps/memory.h"
 #include "dnn/model.h"
 #include "dnn/plan.h"
 #include "io/checkpoint.h"
@@ -52,6 +53,9 @@ typedef struct atr_views {
 /* Sets the views of all following pictures; copied. One view at scale 1, unmirrored, is the plain run bit for bit.
  * ATR_ERR_USAGE for a scale outside of 1/16..16 or too many of them. */
 atr_status atr_segmenter_set_views(atr_segmenter *segmenter, const atr_views *views);
+
+/* Plans are asked for memory from now on (apps/memory.h). Borrowed; several segmenters may share one. */
+void atr_segmenter_set_memory(atr_segmenter *segmenter, atr_memory_guard *guard);
 
 /* Makes the plan for passes of `batch` pictures now, so that it is there when the first ones have been read. Nothing to do where the
  * size is not known before (ATR_RUN_NONE). */

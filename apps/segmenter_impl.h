@@ -59,6 +59,7 @@ struct atr_segmenter {
     const atr_graph *graph;
     atr_params *params;
     atr_backend *backend;
+    atr_memory_guard *memory; /* NULL: nobody is asked */
     atr_fit_mode fit;
     int64_t height, width; /* of the canvas; 0 with ATR_RUN_NONE */
     atr_views views;

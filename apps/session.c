@@ -37,6 +37,14 @@ const atr_option atr_session_rows[] = {
      .argument = "-NAME,...",
      .help = "for tests and diagnosis: without these ways to speed up a network: " ATR_REWRITE_NAMES,
      .once = true},
+    {.name = "memory-limit",
+     .kind = ATR_OPTION_STRING,
+     .offset = offsetof(atr_session_options, memory_limit),
+     .argument = "SIZE",
+     .help =
+         "refuse, before it is taken, what would make a process hold more: 500M, 8G; auto: what the control "
+         "group or the machine has",
+     .once = true},
     {.name = NULL},
 };
 
@@ -95,6 +103,7 @@ static atr_status open_backend(const atr_session_options *options, atr_session *
     atr_status status = ATR_OK;
 
     ATR_TRY(decide_threads(options->threads, session));
+    ATR_TRY(atr_memory_limit_parse(options->memory_limit, &session->memory.limit));
     ATR_TRY(atr_backend_open(options->backend, session->threads.count, &session->backend));
     for (int64_t i = 0; i < options->rewrite.count; i++)
         ATR_TRY(atr_rewrites_without(options->rewrite.items[i], &session->backend->rewrites));

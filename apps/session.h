@@ -1,6 +1,7 @@
 #ifndef ATR_APPS_SESSION_H
 #define ATR_APPS_SESSION_H
 
+#include "apps/memory.h"
 #include "apps/precision.h"
 #include "core/options.h"
 #include "core/threads.h"
@@ -22,10 +23,11 @@
 
 /* Options that all such commands have; add `atr_session_rows` to the command's own table. */
 typedef struct atr_session_options {
-    const char *backend; /* a name, or "auto" */
-    int64_t threads;     /* 0: all that were given to this process */
-    int precision;       /* atr_precision */
-    atr_list rewrite;    /* -NAME: plans do without that rewrite (dnn/rewrites.h) */
+    const char *backend;      /* a name, or "auto" */
+    int64_t threads;          /* 0: all that were given to this process */
+    int precision;            /* atr_precision */
+    const char *memory_limit; /* as atr_memory_limit_parse() reads it */
+    atr_list rewrite;         /* -NAME: plans do without that rewrite (dnn/rewrites.h) */
 } atr_session_options;
 
 extern const atr_option atr_session_rows[];
@@ -35,7 +37,8 @@ typedef struct atr_session {
     atr_comm *comm; /* NULL: one process */
     atr_threads threads;
     atr_backend *backend;
-    atr_model_info info; /* of the model; .classes is 0 before there is one */
+    atr_memory_guard memory; /* of all plans on it */
+    atr_model_info info;     /* of the model; .classes is 0 before there is one */
     atr_graph *graph;
     atr_params *params;
 } atr_session;

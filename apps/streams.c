@@ -45,6 +45,7 @@ atr_status atr_streams_open(atr_session *session, int count, atr_fit_mode fit, i
                                      count > 1 ? out->backends[i] : session->backend, fit, height, width,
                                      &out->segmenters[i]));
         ATR_TRY(atr_segmenter_set_views(out->segmenters[i], views));
+        atr_segmenter_set_memory(out->segmenters[i], &session->memory);
     }
 done:
     return status;

@@ -39,6 +39,8 @@ struct atr_trainer {
     atr_dataset *dataset;
     atr_loader *loader;
     atr_plans *plans;
+    atr_plan_options plan_options; /* of all of them, but for the batch */
+    int64_t memory_taken;          /* that the session's guard was asked for them */
     atr_norm_ranks norm_ranks;
     atr_optim *optim;
     atr_loss *loss;
@@ -109,6 +111,8 @@ atr_status atr_train_unsent_open(atr_trainer *trainer);
 atr_status atr_train_unsent_take(atr_trainer *trainer);
 /* Gives the reducer what the checkpoint holds (`file`: NULL on ranks other than 0). */
 atr_status atr_train_unsent_resume(atr_trainer *trainer, const atr_checkpoint_file *file);
+/* train_memory.c: an atr_plan_options.approve; `user` is the trainer. Rank 0 says what the first plan and the run take. */
+atr_status atr_train_memory_approve(void *user, const atr_plan_needs *needs);
 
 /* train_state.c: checkpoints of a run. Collective, agreed. */
 

@@ -106,6 +106,8 @@ static const atr_option rows[] = {
      .help = "samples per step over all ranks", .group = "Training"},
     {.name = "accumulate", .kind = ATR_OPTION_INT, FIELD(accumulate), .value = "1", .least = 1, .most = 1e6,
      .help = "compute each rank's share of the batch in so many parts: less memory, the same gradient"},
+    {.name = "recompute", .kind = ATR_OPTION_FLAG, FIELD(recompute),
+     .help = "drop activations after forward and make them again for backward: less memory, more time, the same bits"},
     {.name = "epochs", .kind = ATR_OPTION_INT, FIELD(epochs), .value = "100", .least = 1, .most = 1e9,
      .help = "passes over the train split"},
     {.name = "max-steps", .kind = ATR_OPTION_INT, FIELD(max_steps), .value = "0", .least = 0, .most = MANY,

@@ -22,7 +22,7 @@ typedef enum atr_compat { ATR_COMPAT_NONE, ATR_COMPAT_REFERENCE } atr_compat;
 typedef struct atr_train_options {
     const char *out, *recipe, *stage, *weights, *backbone, *size, *max_time;
     bool resume, force, async_save, new_head, backbone_only, freeze_norm, sync_norm, nesterov, fit_lr,
-        log_samples;
+        recompute, log_samples;
     bool curves, tensorboard, tensorboard_histograms;
     int64_t tensorboard_images;
     int64_t output_stride, batch, epochs, max_steps, stop_after, seed;

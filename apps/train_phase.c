@@ -112,16 +112,21 @@ static atr_status compile(atr_trainer *trainer)
     const int64_t steps = atr_train_phase_steps(trainer, phase);
     const int64_t first = atr_train_phase_batch(trainer, phase, 0);
     const int64_t last = atr_train_phase_batch(trainer, phase, steps - 1);
+
+    trainer->plan_options = (atr_plan_options){.mode = ATR_TRAIN,
+                                               .height = trainer->config.height,
+                                               .width = trainer->config.width,
+                                               .freeze_norm = trainer->options->freeze_norm,
+                                               .recompute = trainer->options->recompute,
+                                               .rewrites = ATR_REWRITE_ALL,
+                                               .approve = atr_train_memory_approve,
+                                               .approve_user = trainer};
     const atr_plans_config config = {
         .graph = session->graph,
         .params = session->params,
         .backend = session->backend,
         .norm_ranks = &trainer->norm_ranks,
-        .plan = {.mode = ATR_TRAIN,
-                 .height = trainer->config.height,
-                 .width = trainer->config.width,
-                 .freeze_norm = trainer->options->freeze_norm,
-                 .rewrites = ATR_REWRITE_ALL},
+        .plan = trainer->plan_options,
         .batch = phase->batch,
         .parts = trainer->options->accumulate,
         .steps = {first, last},
@@ -131,6 +136,8 @@ static atr_status compile(atr_trainer *trainer)
 
     atr_plans_destroy(trainer->plans); /* first: two do not fit into memory where one is large */
     trainer->plans = NULL;
+    atr_memory_return(&session->memory, (size_t)trainer->memory_taken);
+    trainer->memory_taken = 0;
     atr_params_freeze(session->params, ATR_BACKBONE_PREFIX, frozen,
                       frozen && trainer->options->frozen_norm == ATR_FROZEN_NORM_RUNNING);
     return atr_plans_create(&config, &trainer->plans);

@@ -61,26 +61,6 @@ static void show_norms(const atr_trainer *trainer)
                       size % ranks->end != 0 ? ", of fewer in the last group" : "");
 }
 
-static void show_memory(const atr_trainer *trainer)
-{
-    const double mib = 1.0 / (1 << 20);
-    const double values = (double)atr_params_flat_count(trainer->session.params) * sizeof(float);
-    const int blocks =
-        2 + atr_optim_moment_count(trainer->optim) + (trainer->ema != NULL) + (trainer->sums != NULL);
-
-    /* What atr_run_writer copies: all of it but gradients and sums. */
-    const int copied = 1 + atr_optim_moment_count(trainer->optim) + (trainer->ema != NULL);
-    const double unsent = (double)trainer->unsent_count; /* kept in either case */
-
-    atr_train_say(trainer,
-                  "memory per rank: %.0f MiB activations, %.0f MiB values, gradients and moments; rank 0 a "
-                  "copy of %.0f MiB "
-                  "for checkpoints",
-                  (double)atr_plan_arena_bytes(atr_plans_largest(trainer->plans)) * mib,
-                  (values * blocks + (double)atr_reducer_bytes(trainer->reducer)) * mib,
-                  values * mib * (unsent + (trainer->options->async_save ? (double)copied : 0.0)));
-}
-
 /* "epochs 1-50: backbone frozen, batch 8, 45 steps each, learning rate 0.0035 to 3.5e-05 (scaled to the batch)" */
 static void say_phase(const atr_trainer *trainer, const atr_train_phase *phase)
 {
@@ -141,7 +121,6 @@ static void show_schedule(const atr_trainer *trainer)
 void atr_train_show_phase(const atr_trainer *trainer)
 {
     say_phase(trainer, trainer->phase);
-    show_memory(trainer);
 }
 
 static void show_loss(const atr_trainer *trainer)
@@ -168,7 +147,6 @@ void atr_train_show_start(const atr_trainer *trainer)
     if (atr_comm_size(trainer->comm) > 1)
         atr_train_say(trainer, "gradients: %s", atr_reducer_text(trainer->reducer, reducer));
     show_norms(trainer);
-    show_memory(trainer);
     show_schedule(trainer);
     show_loss(trainer);
     if (trainer->resumed)

@@ -24,6 +24,7 @@ typedef enum atr_op {
     ATR_OP_CONV_RESIZED, /* made by plans only: CONV 3x3 of the concat of (input 0 resized as by RESIZE to the size of input 1)
                             and input 1 */
     ATR_OP_CONV_POOLED, /* made by plans only: CONV 1x1 of the concat of input 0 and input 1 [N,1,1,C] repeated at each pixel */
+    ATR_OP_CONV_BANDS, /* made by plans only: three CONVs one behind the other: 1x1, depthwise, 1x1 */
     ATR_OPS
 } atr_op;
 

@@ -21,8 +21,13 @@ size_t atr_align_up(size_t bytes)
     return (bytes + ATR_ALIGN - 1) / ATR_ALIGN * ATR_ALIGN;
 }
 
-/* Large blocks are aligned to huge pages and offered to the kernel as such: fewer TLB misses in wide convolutions. Not their last piece,
- * which would take a whole huge page: a network has a hundred packed weights of little more than one. */
+/* Large blocks are aligned to huge pages and offered to the kernel as such: fewer TLB misses in wide convolutions. What does not fill
+ * the last one stays in small pages: it would take two megabytes for a few bytes. */
+static void offer_huge_pages(void *block, size_t bytes)
+{
+    madvise(block, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+}
+
 static void *host_take(size_t bytes)
 {
     const size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : ATR_ALIGN;
@@ -31,8 +36,8 @@ static void *host_take(size_t bytes)
     if (bytes > SIZE_MAX - ATR_ALIGN || posix_memalign(&block, align, atr_align_up(bytes)) != 0)
         return NULL;
     if (align == HUGE_PAGE)
-        madvise(block, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
-    memset(block, 0, atr_align_up(bytes));
+        offer_huge_pages(block, bytes);
+    memset(block, 0, bytes);
     return block;
 }
 
@@ -56,7 +61,7 @@ static void *arena_take(void *user, size_t bytes)
         return NULL;
     char *const start = block + head + (align - ((uintptr_t)block + head) % align) % align;
     if (align == HUGE_PAGE)
-        madvise(start, rounded, MADV_HUGEPAGE);
+        offer_huge_pages(start, bytes);
     memcpy(start - head, &(arena_head){block}, head);
     return start;
 }

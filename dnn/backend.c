@@ -108,6 +108,7 @@ static atr_status attempt(atr_backend *backend, atr_step *step, const atr_kernel
             step->kernel->release(step);
         step->state = NULL;
         step->kernel = NULL;
+        step->packed_bytes = 0;
     }
     return status;
 }

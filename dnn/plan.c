@@ -52,7 +52,7 @@ atr_status plan_new_buffer(atr_plan *plan, size_t bytes, int *out)
         plan->buffer_room = room;
     }
     *out = plan->buffer_count++;
-    plan->buffers[*out] = (plan_buffer){atr_align_up(bytes), 0, -1, 0};
+    plan->buffers[*out] = (plan_buffer){atr_align_up(bytes), 0, -1, 0, PLAN_NOWHERE};
     return ATR_OK;
 }
 
@@ -72,7 +72,7 @@ atr_status plan_new_step(atr_plan *plan, int *out)
     memset(&plan->steps[*out], 0, sizeof *plan->steps);
     link->first_param = 0;
     link->last_param = -1;
-    link->saved = link->dy_view.buffer = link->y_view.buffer = PLAN_NOWHERE;
+    link->saved = link->scratch = link->dy_view.buffer = link->y_view.buffer = PLAN_NOWHERE;
     for (int i = 0; i < ATR_MAX_INPUTS; i++)
         link->x_view[i].buffer = link->dx_view[i].buffer = PLAN_NOWHERE;
 done:
@@ -198,12 +198,16 @@ static atr_status compile(atr_plan *plan)
         plan_rewrite_pooled(plan);
     if (on & ATR_REWRITE_WINOGRAD)
         plan_rewrite_winograd(plan);
+    if (on & ATR_REWRITE_BANDS && plan->backend->precision == ATR_F32)
+        ATR_TRY(plan_rewrite_bands(plan));
     plan_precision(plan);
     if (on & ATR_REWRITE_CONCAT)
         plan_rewrite_concat(plan);
     ATR_TRY(plan_place(plan));
     ATR_TRY(plan_backward(plan));
     ATR_TRY(plan_prepare(plan));
+    ATR_TRY(plan_reserve(plan));
+    ATR_TRY(plan_recompute(plan));
     ATR_TRY(plan_memory(plan));
 done:
     return status;
@@ -240,6 +244,7 @@ void atr_plan_destroy(atr_plan *plan)
         const atr_kernel *kernel = plan->steps[s].kernel;
         if (kernel != NULL && kernel->release != NULL)
             kernel->release(&plan->steps[s]);
+        atr_free(plan->steps[s].chain);
     }
     if (!plan->borrowed)
         atr_arena_destroy(plan->arena);
@@ -265,17 +270,20 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Runs one action; sums of gradients count as backward in the profile. */
+/* Runs one action; sums of gradients, and what is made again, count as backward in the profile. */
 static atr_status run(atr_plan *plan, plan_action action)
 {
     atr_step *step = &plan->steps[action.step];
     const double start = plan->profile ? now() : 0;
     atr_status status = ATR_OK;
 
+    plan_bind(plan, action);
+    step->again = action.kind == PLAN_AGAIN;
     if (action.kind == PLAN_BACKWARD)
         status = step->kernel->backward(plan->backend, step);
     else
         status = step->kernel->forward(plan->backend, step);
+    step->again = false;
     if (status == ATR_OK && action.kind == PLAN_FORWARD)
         plan_trace_step(plan, action.step);
     if (plan->profile)
@@ -308,6 +316,7 @@ static atr_status refresh(atr_plan *plan)
         atr_step *step = &plan->steps[s];
         if (step->kernel == NULL || step->kernel->refresh == NULL)
             continue;
+        plan_bind(plan, (plan_action){PLAN_FORWARD, s}); /* for its scratch memory */
         const atr_status status = step->kernel->refresh(plan->backend, step);
         if (status != ATR_OK)
             return status;
@@ -323,22 +332,13 @@ atr_status atr_plan_pack(atr_plan *plan)
     return refresh(plan);
 }
 
-static void lend_images(atr_plan *plan, const float *images)
-{
-    plan->images = images;
-    for (int s = 0; s < plan->forward_count; s++)
-        for (int i = 0; i < plan->steps[s].input_count; i++)
-            if (plan->links[s].x_view[i].buffer == PLAN_IMAGES)
-                plan->steps[s].x[i].data = (void *)(uintptr_t)images; /* kernels never write x */
-}
-
 atr_status atr_plan_forward(atr_plan *plan, const float *images)
 {
     atr_status status = ATR_OK;
 
     atr_backend_enter(plan->backend);
     plan->have_loss = false;
-    lend_images(plan, images);
+    plan->images = images;
     ATR_TRY(refresh(plan));
     plan_trace_images(plan, images);
     for (plan->reached = 0; plan->reached < plan->forward_actions; plan->reached++)
@@ -375,7 +375,7 @@ static atr_loss_args loss_args(const atr_plan *plan, const uint8_t *labels)
                            .labels = labels,
                            .height = plan->options.height,
                            .width = plan->options.width,
-                           .scratch = atr_arena_at(plan->arena, plan->scratch_offset)};
+                           .scratch = atr_arena_at(plan->arena, plan->buffers[plan->loss_scratch].offset)};
 }
 
 /* A back end without losses leaves them to `ref`. */
@@ -515,11 +515,6 @@ int64_t atr_plan_images_channels(const atr_plan *plan)
         if (plan->values[v].images)
             return plan->values[v].dims[3];
     return 0;
-}
-
-size_t atr_plan_arena_bytes(const atr_plan *plan)
-{
-    return atr_arena_bytes(plan->arena);
 }
 
 int atr_plan_step_count(const atr_plan *plan)

@@ -10,18 +10,33 @@
 
 typedef enum atr_mode { ATR_INFER, ATR_TRAIN } atr_mode;
 
+/* What a plan takes, in bytes. */
+typedef struct atr_plan_needs {
+    size_t
+        arena; /* activations, their gradients and scratch memory; 0 where another plan's memory is borrowed */
+    size_t scratch; /* in the arena: the most that one step uses while it runs */
+    size_t packed;  /* weights in the kernels' own forms */
+} atr_plan_needs;
+
 typedef struct atr_plan_options {
     atr_mode mode;
     int64_t batch, height, width;
     bool freeze_norm; /* training with running statistics, which stay as they are */
     bool keep_taps;   /* the tapped activations stay readable after forward (tests) */
-    int rewrites;     /* bits of atr_rewrite; those that the back end was told to do without are left out */
+    bool
+        recompute; /* training in less memory: activations are dropped and made again on the way back; the same bits, more time */
+    int rewrites;  /* bits of atr_rewrite; those that the back end was told to do without are left out */
     const atr_norm_group
         *norm_group; /* training: who shares the batch norms' statistics; NULL: nobody. Borrowed */
     int64_t
         norm_batch; /* pictures of all members; 0: `batch`. A norm that sees one value per channel uses running statistics (T03) */
     const struct atr_plan *
         memory; /* a plan whose activations may be overwritten: borrows its memory where that is large enough; NULL: none */
+    atr_status (*approve)(
+        void *user,
+        const atr_plan_needs *
+            needs); /* asked before the arena is taken; what it fails with, making the plan does; NULL: none */
+    void *approve_user;
 } atr_plan_options;
 
 typedef struct atr_plan atr_plan;
@@ -86,8 +101,14 @@ int64_t atr_plan_images_channels(const atr_plan *plan);
 void atr_plan_trace(atr_plan *plan, bool on);
 int64_t atr_plan_first_bad(const atr_plan *plan, const char **name);
 
-/* What it took: bytes of the arena, number of steps. */
+/* What a plan would take; it is made but for the arena, and forgotten. Errors: as atr_plan_create(). */
+atr_status atr_plan_measure(const atr_graph *graph, atr_params *params, atr_backend *backend,
+                            const atr_plan_options *options, atr_plan_needs *out);
+/* What it took. */
+atr_plan_needs atr_plan_needs_of(const atr_plan *plan);
 size_t atr_plan_arena_bytes(const atr_plan *plan);
+/* How many steps run twice in training (see `recompute`), and how many steps there are. */
+int atr_plan_again_count(const atr_plan *plan);
 int atr_plan_step_count(const atr_plan *plan);
 const atr_step *atr_plan_step(const atr_plan *plan, int index);
 

@@ -7,8 +7,9 @@ static void empty(atr_tensor *tensor)
 }
 
 /* A norm on no picture. The step itself stays as it is. */
-static atr_status run_empty(const atr_plan *plan, const plan_action *action)
+static atr_status run_empty(atr_plan *plan, const plan_action *action)
 {
+    plan_bind(plan, *action);
     atr_step step = plan->steps[action->step];
 
     if (step.op != ATR_OP_NORM || (!step.batch_stats && step.num_tracked == NULL))

@@ -10,6 +10,8 @@
  *   plan_place       values -> buffers (or channel slices of one)
  *   plan_backward    gradients: which buffer each one lives in, which step writes it, where two must be summed
  *   plan_prepare     kernels learn their shapes and say what they keep
+ *   plan_reserve     buffers for what kernels keep from forward to backward, and for their scratch memory
+ *   plan_recompute   what is made again on the way back in place of being kept, if asked
  *   plan_memory      life times of buffers over the run -> offsets in one arena -> pointers */
 
 /* An activation: the output of one step. Values are numbered; a rewrite may leave some without a producer. */
@@ -28,6 +30,7 @@ typedef struct plan_buffer {
     size_t bytes;
     int first, last; /* actions; first > last: never used */
     size_t offset;   /* in the arena */
+    int again; /* the buffer that holds the same after the loss, made again; PLAN_NOWHERE: this one does */
 } plan_buffer;
 
 /* Where a tensor lies: a buffer and an offset in elements. Buffer PLAN_IMAGES is the caller's pictures. */
@@ -43,8 +46,9 @@ enum { PLAN_NOWHERE = -1, PLAN_IMAGES = -2 };
 typedef struct plan_link {
     int x[ATR_MAX_INPUTS], y; /* values */
     plan_view x_view[ATR_MAX_INPUTS], y_view, dx_view[ATR_MAX_INPUTS], dy_view;
-    int saved; /* buffer, or PLAN_NOWHERE */
-    int node;  /* of the graph: the last one that was merged in */
+    int saved;   /* buffer, or PLAN_NOWHERE */
+    int scratch; /* the first of PLAN_SCRATCHES buffers, by kind of action, or PLAN_NOWHERE */
+    int node;    /* of the graph: the last one that was merged in */
     int64_t first_param,
         last_param;    /* trainable parameters whose gradients backward finishes; last < first: none */
     bool removed;      /* by a rewrite */
@@ -52,7 +56,16 @@ typedef struct plan_link {
     double seconds[2]; /* profile: forward, backward */
 } plan_link;
 
-typedef enum plan_act_kind { PLAN_FORWARD, PLAN_LOSS, PLAN_BACKWARD, PLAN_SUM } plan_act_kind;
+/* PLAN_AGAIN: a forward step once more, on the way back. Kinds up to PLAN_BACKWARD have scratch memory of their own each, so that
+ * it takes room only while the step runs. */
+typedef enum plan_act_kind {
+    PLAN_FORWARD,
+    PLAN_AGAIN,
+    PLAN_BACKWARD,
+    PLAN_SCRATCHES,
+    PLAN_LOSS = PLAN_SCRATCHES,
+    PLAN_SUM
+} plan_act_kind;
 
 /* One thing that happens in a run, in order; its index is the clock of life times. */
 typedef struct plan_action {
@@ -81,7 +94,8 @@ struct atr_plan {
     int action_count, forward_actions; /* the loss is action number forward_actions */
 
     atr_arena *arena;
-    size_t scratch_offset;
+    atr_plan_needs needs;
+    int loss_scratch; /* buffer */
     const float *images;
     uint64_t *sample_keys;
     void *segment_scratch;
@@ -100,11 +114,21 @@ void plan_rewrite_concat(atr_plan *plan);
 void plan_rewrite_resized(atr_plan *plan);
 void plan_rewrite_winograd(atr_plan *plan);
 void plan_rewrite_pooled(atr_plan *plan);
+atr_status plan_rewrite_bands(atr_plan *plan);
 void plan_precision(atr_plan *plan);
 atr_status plan_place(atr_plan *plan);
 atr_status plan_backward(atr_plan *plan);
 atr_status plan_prepare(atr_plan *plan);
+atr_status plan_reserve(atr_plan *plan);
+atr_status plan_recompute(atr_plan *plan);
 atr_status plan_memory(atr_plan *plan);
+
+/* Life times of all buffers over the present actions, kept values to the end. */
+void plan_find_lives(atr_plan *plan);
+/* Fills in `needs` for an arena of so many bytes and lets the caller approve. */
+atr_status plan_approve(atr_plan *plan, size_t arena_bytes);
+/* Lets the step of an action see the memory that it works on there. */
+void plan_bind(atr_plan *plan, plan_action action);
 
 /* Where the plan is traced: looks at the pictures; at what a step has just written. */
 void plan_trace_images(atr_plan *plan, const float *images);

@@ -1,4 +1,4 @@
-/* Life times of buffers over the actions of one run, offsets in one arena, pointers. */
+/* What kernels keep and need beside activations, life times of buffers over the actions of one run, offsets in one arena, pointers. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,19 +15,24 @@ static void touch(atr_plan *plan, int buffer, int when)
         b->last = when;
 }
 
-/* A step whose kernel keeps something between forward and backward gets a buffer for it. */
-static atr_status add_saved(atr_plan *plan)
+/* Whether an action comes behind the loss, where some buffers have a second one. */
+static bool is_late(plan_action action)
 {
-    for (int s = 0; s < plan->step_count; s++) {
-        plan->links[s].saved = PLAN_NOWHERE;
-        if (plan->steps[s].saved_bytes > 0) {
-            const atr_status status =
-                plan_new_buffer(plan, plan->steps[s].saved_bytes, &plan->links[s].saved);
-            if (status != ATR_OK)
-                return status;
-        }
-    }
-    return ATR_OK;
+    return action.kind == PLAN_AGAIN || action.kind == PLAN_BACKWARD;
+}
+
+/* Where the contents of a buffer lie for an action. */
+static int buffer_for(const atr_plan *plan, int buffer, plan_action action)
+{
+    return buffer >= 0 && is_late(action) && plan->buffers[buffer].again >= 0 ? plan->buffers[buffer].again
+                                                                              : buffer;
+}
+
+static int scratch_for(const atr_plan *plan, plan_action action)
+{
+    const int first = plan->links[action.step].scratch;
+
+    return first < 0 || action.kind >= PLAN_SCRATCHES ? PLAN_NOWHERE : first + (int)action.kind;
 }
 
 static void touch_action(atr_plan *plan, int when)
@@ -38,6 +43,7 @@ static void touch_action(atr_plan *plan, int when)
     if (action.kind == PLAN_LOSS) {
         touch(plan, plan->value_views[logits].buffer, when);
         touch(plan, plan->grad_views[logits].buffer, when);
+        touch(plan, plan->loss_scratch, when);
         return;
     }
     const atr_step *step = &plan->steps[action.step];
@@ -45,18 +51,19 @@ static void touch_action(atr_plan *plan, int when)
     const bool back = action.kind == PLAN_BACKWARD;
     for (int i = 0; i < step->input_count; i++) {
         if (!back || step->needs_x)
-            touch(plan, link->x_view[i].buffer, when);
+            touch(plan, buffer_for(plan, link->x_view[i].buffer, action), when);
         if (back && step->wants_dx[i])
             touch(plan, link->dx_view[i].buffer, when);
     }
     if (!back || step->needs_y)
-        touch(plan, link->y_view.buffer, when);
+        touch(plan, buffer_for(plan, link->y_view.buffer, action), when);
     if (back)
         touch(plan, link->dy_view.buffer, when);
     touch(plan, link->saved, when);
+    touch(plan, scratch_for(plan, action), when);
 }
 
-static void find_lives(atr_plan *plan)
+void plan_find_lives(atr_plan *plan)
 {
     for (int b = 0; b < plan->buffer_count; b++) {
         plan->buffers[b].first = plan->action_count;
@@ -67,6 +74,39 @@ static void find_lives(atr_plan *plan)
     for (int v = 0; v < plan->value_count; v++)
         if (plan->values[v].keep)
             touch(plan, plan->value_views[v].buffer, plan->action_count);
+}
+
+static size_t loss_scratch_bytes(const atr_plan *plan)
+{
+    const int logits = plan->tap_values[ATR_TAP_LOGITS];
+    const atr_loss_args loss = {.logits = plan_tensor(plan, logits, plan->value_views[logits]),
+                                .height = plan->options.height,
+                                .width = plan->options.width};
+    const atr_backend_table *table = plan->backend->table;
+
+    return (table->loss_scratch != NULL ? table->loss_scratch : atr_backend_ref.loss_scratch)(&loss);
+}
+
+/* Scratch memory lives for one action: while few activations are alive it lies where the others do at other times. */
+atr_status plan_reserve(atr_plan *plan)
+{
+    atr_status status = ATR_OK;
+    int last = PLAN_NOWHERE;
+
+    for (int s = 0; s < plan->step_count; s++) {
+        const atr_step *step = &plan->steps[s];
+        plan_link *link = &plan->links[s];
+        if (step->saved_bytes > 0)
+            ATR_TRY(plan_new_buffer(plan, step->saved_bytes, &link->saved));
+        if (step->scratch_bytes == 0)
+            continue;
+        ATR_TRY(plan_new_buffer(plan, step->scratch_bytes, &link->scratch));
+        for (int kind = 1; kind < PLAN_SCRATCHES; kind++)
+            ATR_TRY(plan_new_buffer(plan, step->scratch_bytes, &last));
+    }
+    ATR_TRY(plan_new_buffer(plan, loss_scratch_bytes(plan), &plan->loss_scratch));
+done:
+    return status;
 }
 
 typedef struct placed {
@@ -118,48 +158,49 @@ static void sort_by_size(const atr_plan *plan, int *order)
     }
 }
 
-static size_t scratch_bytes(const atr_plan *plan)
+/* `value` at a view, as an action sees it. */
+static void *address(const atr_plan *plan, int value, plan_view view, plan_action action)
 {
-    size_t most = 0;
-
-    for (int s = 0; s < plan->step_count; s++)
-        if (plan->steps[s].scratch_bytes > most)
-            most = plan->steps[s].scratch_bytes;
-    const atr_loss_args loss = {.logits = plan_tensor(plan, plan->tap_values[ATR_TAP_LOGITS],
-                                                      plan->value_views[plan->tap_values[ATR_TAP_LOGITS]]),
-                                .height = plan->options.height,
-                                .width = plan->options.width};
-    const atr_backend_table *table = plan->backend->table;
-    const size_t for_loss =
-        (table->loss_scratch != NULL ? table->loss_scratch : atr_backend_ref.loss_scratch)(&loss);
-    return atr_align_up(for_loss > most ? for_loss : most);
+    if (view.buffer == PLAN_IMAGES)
+        return (void *)(uintptr_t)plan->images; /* kernels never write x */
+    view.buffer = buffer_for(plan, view.buffer, action);
+    return plan_address(plan, value, view);
 }
 
-static void set_pointers(atr_plan *plan)
+static void *start_of(const atr_plan *plan, int buffer)
 {
-    for (int s = 0; s < plan->step_count; s++) {
-        atr_step *step = &plan->steps[s];
-        const plan_link *link = &plan->links[s];
-        for (int i = 0; i < step->input_count; i++) {
-            step->x[i].data = plan_address(plan, link->x[i], link->x_view[i]);
-            step->dx[i].data = step->wants_dx[i] ? plan_address(plan, link->x[i], link->dx_view[i]) : NULL;
-        }
-        step->y.data = plan_address(plan, link->y, link->y_view);
-        step->dy.data = plan_address(plan, link->y, link->dy_view);
-        step->saved = link->saved < 0 ? NULL : atr_arena_at(plan->arena, plan->buffers[link->saved].offset);
-        step->scratch = step->scratch_bytes == 0 ? NULL : atr_arena_at(plan->arena, plan->scratch_offset);
+    return buffer < 0 ? NULL : atr_arena_at(plan->arena, plan->buffers[buffer].offset);
+}
+
+void plan_bind(atr_plan *plan, plan_action action)
+{
+    atr_step *step = &plan->steps[action.step];
+    const plan_link *link = &plan->links[action.step];
+
+    for (int i = 0; i < step->input_count; i++) {
+        step->x[i].data = address(plan, link->x[i], link->x_view[i], action);
+        step->dx[i].data = step->wants_dx[i] ? plan_address(plan, link->x[i], link->dx_view[i]) : NULL;
     }
+    step->y.data = address(plan, link->y, link->y_view, action);
+    step->dy.data = plan_address(plan, link->y, link->dy_view);
+    step->saved = start_of(plan, link->saved);
+    step->scratch = start_of(plan, scratch_for(plan, action));
 }
 
 static atr_status take_arena(atr_plan *plan, size_t bytes)
 {
     const atr_plan *const lender = plan->options.memory;
 
+    atr_status status = ATR_OK;
+
     plan->borrowed = lender != NULL && atr_arena_bytes(lender->arena) >= bytes;
-    if (!plan->borrowed)
-        return atr_arena_create(atr_backend_allocator(plan->backend), bytes, &plan->arena);
-    plan->arena = lender->arena;
-    return ATR_OK;
+    ATR_TRY(plan_approve(plan, plan->borrowed ? 0 : bytes));
+    if (plan->borrowed)
+        plan->arena = lender->arena;
+    else
+        ATR_TRY(atr_arena_create(atr_backend_allocator(plan->backend), bytes, &plan->arena));
+done:
+    return status;
 }
 
 atr_status plan_memory(atr_plan *plan)
@@ -168,14 +209,13 @@ atr_status plan_memory(atr_plan *plan)
     int *order = NULL;
     placed *taken = NULL;
 
-    ATR_TRY(add_saved(plan));
-    find_lives(plan);
+    plan_find_lives(plan);
     ATR_TRY(ATR_NEW(plan->buffer_count, &order));
     ATR_TRY(ATR_NEW(plan->buffer_count, &taken));
     sort_by_size(plan, order);
-    plan->scratch_offset = place_buffers(plan, order, taken);
-    ATR_TRY(take_arena(plan, plan->scratch_offset + scratch_bytes(plan)));
-    set_pointers(plan);
+    ATR_TRY(take_arena(plan, place_buffers(plan, order, taken)));
+    for (int s = 0; s < plan->step_count; s++)
+        plan_bind(plan, (plan_action){s < plan->forward_count ? PLAN_FORWARD : PLAN_SUM, s});
 done:
     atr_free(order);
     atr_free(taken);

@@ -13,6 +13,8 @@ static const struct {
     {"resized", ATR_REWRITE_RESIZED},
     {"winograd", ATR_REWRITE_WINOGRAD},
     {"pooled", ATR_REWRITE_POOLED},
+    {"bands", ATR_REWRITE_BANDS},
+    {"norm-again", ATR_REWRITE_NORM_AGAIN},
     {"all", ATR_REWRITE_ALL},
 };
 

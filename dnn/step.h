@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "core/graph.h"
+#include "core/mem.h"
 #include "core/tensor.h"
 #include "dnn/norm_group.h"
 
@@ -23,6 +24,8 @@
 
 typedef struct atr_kernel atr_kernel;
 
+enum { ATR_CHAIN = 3 }; /* convolutions of a CONV_BANDS */
+
 typedef struct atr_step {
     atr_op op;
     const char *name;         /* borrowed from the graph */
@@ -37,13 +40,17 @@ typedef struct atr_step {
     uint64_t stream;    /* DROPOUT: which layer, mixed into the sample's key */
     bool training;      /* backward will follow forward */
     bool
+        again; /* forward, once more for backward: the same y. NORM: by the statistics in `saved`, and nothing is counted */
+    bool
         batch_stats; /* NORM: normalise with the batch's statistics and update the running ones; else use the running ones */
     const atr_norm_group *group; /* NORM with batch_stats: who shares the statistics; NULL: nobody */
     int64_t norm_pixels;         /* NORM: pixels that the statistics are of, over the group */
     bool
         folded; /* CONV, CONV_RESIZED and CONV_POOLED, inference: y = act(norm(conv(x) + bias) + residual), norm by running
                                statistics */
-    bool residual; /* CONV: add x[1], of y's shape, before the activation */
+    struct atr_step *
+        chain; /* CONV_BANDS [ATR_CHAIN]: its convolutions with attributes and parameters; owned by the plan */
+    bool residual; /* CONV, CONV_BANDS: add x[1], of y's shape, before the activation */
     atr_act act;   /* ACT; NORM and CONV: the activation fused behind it */
     bool
         winograd; /* CONV and CONV_RESIZED, 3x3, stride 1, padded by its dilation: minimal filtering pays; a back end may */
@@ -67,11 +74,24 @@ typedef struct atr_step {
     /* Filled by prepare(). */
     bool needs_x, needs_y; /* backward reads x (all inputs) or y: the plan keeps them until then */
     size_t saved_bytes;    /* kept from forward to backward */
-    size_t scratch_bytes;  /* only during one call of forward or backward */
+    size_t scratch_bytes;  /* only during one call of forward, backward or refresh */
+    size_t packed_bytes;   /* of its weights in the kernel's own form, in `state` */
     void *state;           /* the kernel's own: primitives, packed weights; freed by release() */
 
     /* Set by the plan before the first run, aligned to ATR_ALIGN. */
     void *saved, *scratch;
 } atr_step;
+
+bool atr_step_is_conv(const atr_step *step);
+/* Multiply-accumulates of a convolution's forward pass as the graph writes it (see atr_conv_macs()), all of a chain's; else 0. */
+int64_t atr_step_macs(const atr_step *step);
+
+/* Room for `count` elements of weights in the kernel's own form, zeroed, in `*out` (a pointer to a pointer): the kernel frees it in
+ * release(). */
+static inline atr_status atr_step_packed(atr_step *step, int64_t count, size_t element, void *out)
+{
+    step->packed_bytes += (size_t)count * element;
+    return atr_alloc(count, element, out);
+}
 
 #endif

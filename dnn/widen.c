@@ -164,7 +164,7 @@ static atr_status prepare(atr_backend *backend, atr_step *step)
     ATR_TRY(ATR_NEW(1, &own));
     step->state = own;
     if (atr_step_rounds_weights(step)) {
-        ATR_TRY(ATR_NEW(conv->out_channels * filter_of(conv), &own->weight));
+        ATR_TRY(atr_step_packed(step, conv->out_channels * filter_of(conv), sizeof(float), &own->weight));
         if (step->folded || step->bias != NULL)
             ATR_TRY(ATR_NEW(conv->out_channels, &own->bias));
     }
@@ -176,6 +176,7 @@ static atr_status prepare(atr_backend *backend, atr_step *step)
     step->needs_x = inner.needs_x;
     step->needs_y = inner.needs_y;
     step->saved_bytes = inner.saved_bytes;
+    step->packed_bytes = inner.packed_bytes;
     step->scratch_bytes = own->bytes + all_copies(step);
 done:
     return status;

@@ -120,6 +120,8 @@ const atr_backend_table atr_backend_cpu = {
             [ATR_OP_CONV_POOLED] = {atr_cpu_pooled_conv_prepare, atr_cpu_pooled_conv_refresh,
                                     atr_cpu_pooled_conv_forward, atr_cpu_pooled_conv_backward,
                                     atr_cpu_pooled_conv_release},
+            [ATR_OP_CONV_BANDS] = {atr_cpu_banded_conv_prepare, atr_cpu_banded_conv_refresh,
+                                   atr_cpu_banded_conv_forward, NULL, atr_cpu_banded_conv_release},
             [ATR_OP_NORM] = {atr_cpu_norm_prepare, NULL, atr_cpu_norm_forward, atr_cpu_norm_backward, NULL},
             [ATR_OP_ACT] = {atr_cpu_act_prepare, NULL, atr_cpu_act_forward, atr_cpu_act_backward, NULL},
             [ATR_OP_ADD] = {atr_cpu_plain_prepare, NULL, atr_cpu_add_forward, NULL, NULL},

@@ -137,6 +137,12 @@ atr_status atr_cpu_pooled_conv_forward(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_pooled_conv_backward(atr_backend *backend, atr_step *step);
 void atr_cpu_pooled_conv_release(atr_step *step);
 
+/* CONV_BANDS. */
+atr_status atr_cpu_banded_conv_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_banded_conv_refresh(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_banded_conv_forward(atr_backend *backend, atr_step *step);
+void atr_cpu_banded_conv_release(atr_step *step);
+
 /* For operations that keep nothing and need no scratch. */
 atr_status atr_cpu_plain_prepare(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_act_prepare(atr_backend *backend, atr_step *step);

@@ -153,7 +153,7 @@ static atr_status prepare_op(const atr_backend *backend, atr_step *step, atr_one
     ATR_TRY(atr_onednn_packer_create(atr_cpu_engine_of(backend)->dnn, op->op, step->conv.kernel, weight,
                                      &op->packer));
     if (!weight)
-        ATR_TRY(atr_alloc((int64_t)atr_onednn_weight_bytes(op->op), 1, &op->packed));
+        ATR_TRY(atr_step_packed(step, (int64_t)atr_onednn_weight_bytes(op->op), 1, &op->packed));
     const size_t bytes = op_scratch_bytes(op, &conv.x, &conv.y);
     step->scratch_bytes = bytes > step->scratch_bytes ? bytes : step->scratch_bytes;
 done:

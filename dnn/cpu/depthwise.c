@@ -36,8 +36,8 @@ atr_status atr_cpu_depthwise_prepare(atr_backend *backend, atr_step *step)
                         (long long)conv->kernel, (long long)conv->kernel);
     ATR_TRY(ATR_NEW(1, &state));
     step->state = state;
-    ATR_TRY(ATR_NEW(weights, &state->weights));
-    ATR_TRY(ATR_NEW(weights, &state->folded));
+    ATR_TRY(atr_step_packed(step, weights, sizeof(float), &state->weights));
+    ATR_TRY(atr_step_packed(step, weights, sizeof(float), &state->folded));
     ATR_TRY(ATR_NEW(conv->out_channels, &state->bias));
     state->row_floats = atr_cpu_row(weights);
     if (step->training && step->wants_dw) {

@@ -3,6 +3,7 @@
 
 #pragma GCC target("avx2,fma,f16c")
 
+#include "dnn/cpu/banded_body_impl.h"
 #include "dnn/cpu/classes_body_impl.h"
 #include "dnn/cpu/depthwise_body_impl.h"
 #include "dnn/cpu/loss_body_impl.h"

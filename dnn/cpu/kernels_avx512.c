@@ -3,6 +3,7 @@
 
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512cd,prefer-vector-width=512")
 
+#include "dnn/cpu/banded_body_impl.h"
 #include "dnn/cpu/classes_body_impl.h"
 #include "dnn/cpu/depthwise_body_impl.h"
 #include "dnn/cpu/loss_body_impl.h"

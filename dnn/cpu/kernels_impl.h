@@ -133,11 +133,23 @@ typedef struct atr_cpu_finish {
     atr_cpu_clamp clamp;
 } atr_cpu_finish;
 
+/* A 1x1 convolution with what is behind it: to[p][o] = clamp(bias[o] + sum over i of from[p][i] weights[i][o] + residual[p][o]). */
+typedef struct atr_cpu_layer {
+    const float *from; /* pixels `from_stride` elements apart */
+    int64_t from_stride, pixels, in, out;
+    const float *weights, *bias; /* [strips][in][strip], [strips * strip]: filled up with zeros */
+    const float *residual;       /* NULL: none */
+    int64_t residual_stride;
+    float *to;
+    int64_t to_stride;
+    atr_cpu_clamp clamp;
+} atr_cpu_layer;
+
 typedef struct atr_cpu_kernels {
     int lanes; /* floats in a vector */
     int outer_rows,
         outer_vectors; /* the tile of sums that outer() keeps in registers: a_count, vectors of b */
-    int strip;         /* columns of b that product() takes at once */
+    int strip;         /* columns of b that product() and layer() take at once */
 
     void (*depthwise)(const atr_cpu_tap_row *row);
     void (*depthwise_weight_gradient)(const atr_cpu_tap_row *row);
@@ -153,6 +165,9 @@ typedef struct atr_cpu_kernels {
      * not depend on how many rows there are. `next`: where the next strip will be read, or any other address. */
     void (*product)(const float *a, int64_t a_row, int64_t rows, int64_t depth, const float *b,
                     const float *next, float *to, int64_t to_row, bool add);
+
+    /* Each number is one chain of sums, in the order of `in`: its bits depend on nothing else. */
+    void (*layer)(const atr_cpu_layer *layer);
 
     /* One tile of pixels; `work` is [2*C]. */
     void (*moments)(const void *x, int64_t stride, int64_t pixels, int64_t channels, float *work,

@@ -1,4 +1,5 @@
 /* Our kernels for any machine: vectors of four floats, which every compiler target has or imitates. */
+#include "dnn/cpu/banded_body_impl.h"
 #include "dnn/cpu/classes_body_impl.h"
 #include "dnn/cpu/depthwise_body_impl.h"
 #include "dnn/cpu/loss_body_impl.h"

@@ -7,6 +7,7 @@
 .tile_output = tile_output,
 .tile_spread = tile_spread,
 .product = product,
+.layer = layer,
 .outer = outer,
 .interpolate = interpolate,
 .blend_rows = blend_rows,

@@ -170,6 +170,18 @@ done:
     return status;
 }
 
+/* Mean and scale of each channel, from the batch or from what runs along. */
+static atr_status find_statistics(const atr_backend *backend, const atr_step *step)
+{
+    if (step->num_tracked != NULL)
+        ++*step->num_tracked;
+    if (step->batch_stats && (step->group != NULL || atr_cpu_pixels(&step->x[0]) > 0))
+        return use_batch_stats(backend, step, kept_of(step));
+    for (int64_t c = 0; !step->batch_stats && c < step->norm.channels; c++)
+        keep_channel(step, kept_of(step), c, (double)step->running_mean[c], (double)step->running_var[c]);
+    return ATR_OK;
+}
+
 atr_status atr_cpu_norm_forward(atr_backend *backend, atr_step *step)
 {
     const atr_cpu_kernels *kernels = atr_cpu_kernels_for(backend, step->x[0].type);
@@ -177,12 +189,8 @@ atr_status atr_cpu_norm_forward(atr_backend *backend, atr_step *step)
     const atr_cpu_affine affine = affine_of(step);
     atr_status status = ATR_OK;
 
-    if (step->num_tracked != NULL)
-        ++*step->num_tracked;
-    if (step->batch_stats && (step->group != NULL || atr_cpu_pixels(x) > 0))
-        ATR_TRY(use_batch_stats(backend, step, kept_of(step)));
-    for (int64_t c = 0; !step->batch_stats && c < step->norm.channels; c++)
-        keep_channel(step, kept_of(step), c, (double)step->running_mean[c], (double)step->running_var[c]);
+    if (!step->again)
+        ATR_TRY(find_statistics(backend, step));
 #pragma omp parallel for schedule(static)
     for (int part = 0; part < backend->threads; part++) {
         const atr_cpu_range range = atr_cpu_share(atr_cpu_pixels(y), backend->threads, part);

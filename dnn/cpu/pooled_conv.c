@@ -66,17 +66,17 @@ static void describe_main(const atr_step *step, pooled_state *state)
     m->dweight = state->gradient;
 }
 
-static atr_status allocate(const atr_step *step, pooled_state *state)
+static atr_status allocate(atr_step *step, pooled_state *state)
 {
     const int64_t out = step->conv.out_channels, ca = main_channels(step), cb = pooled_channels(step);
     atr_status status = ATR_OK;
 
     if (step->folded)
-        ATR_TRY(ATR_NEW(out * (ca + cb), &state->folded));
+        ATR_TRY(atr_step_packed(step, out * (ca + cb), sizeof(float), &state->folded));
     if (step->folded || step->bias != NULL)
         ATR_TRY(ATR_NEW(out, &state->bias));
-    ATR_TRY(ATR_NEW(out * ca, &state->weight));
-    ATR_TRY(ATR_NEW(out * cb, &state->pooled_weight));
+    ATR_TRY(atr_step_packed(step, out * ca, sizeof(float), &state->weight));
+    ATR_TRY(atr_step_packed(step, out * cb, sizeof(float), &state->pooled_weight));
     ATR_TRY(ATR_NEW(out, &state->vector));
     ATR_TRY(ATR_NEW(out, &state->zeros));
     ATR_TRY(ATR_NEW(out, &state->ones));
@@ -84,8 +84,8 @@ static atr_status allocate(const atr_step *step, pooled_state *state)
         state->ones[o] = 1.0f;
     ATR_TRY(ATR_NEW(out, &state->sums));
     if (step->training && step->wants_dw) {
-        ATR_TRY(ATR_NEW(out * ca, &state->gradient));
-        ATR_TRY(ATR_NEW(out * cb, &state->weight_sums));
+        ATR_TRY(atr_step_packed(step, out * ca, sizeof(float), &state->gradient));
+        ATR_TRY(atr_step_packed(step, out * cb, sizeof *state->weight_sums, &state->weight_sums));
         ATR_TRY(ATR_NEW(out, &state->bias_sums));
     }
 done:
@@ -104,6 +104,7 @@ atr_status atr_cpu_pooled_conv_prepare(atr_backend *backend, atr_step *step)
     ATR_TRY(allocate(step, state));
     describe_main(step, state);
     ATR_TRY(atr_cpu_conv_prepare(backend, &state->main));
+    step->packed_bytes += state->main.packed_bytes;
     step->needs_x = step->training && step->wants_dw;
     state->main_bytes = atr_align_up(state->main.scratch_bytes > sums ? state->main.scratch_bytes : sums);
     step->scratch_bytes = state->main_bytes;

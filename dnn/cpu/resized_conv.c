@@ -193,18 +193,19 @@ atr_status atr_cpu_resized_conv_prepare(atr_backend *backend, atr_step *step)
     state->narrow = step->x[0].type == ATR_BF16;
     if (step->folded || step->bias != NULL)
         ATR_TRY(ATR_NEW(out, &state->bias));
-    ATR_TRY(ATR_NEW(out * cb * TAPS, &state->side_weight));
-    ATR_TRY(ATR_NEW(out * ca * TAPS, &state->weight));
+    ATR_TRY(atr_step_packed(step, out * cb * TAPS, sizeof(float), &state->side_weight));
+    ATR_TRY(atr_step_packed(step, out * ca * TAPS, sizeof(float), &state->weight));
     if (state->narrow)
-        ATR_TRY(ATR_NEW(out * ca * TAPS, &state->narrow_weight));
+        ATR_TRY(atr_step_packed(step, out * ca * TAPS, sizeof *state->narrow_weight, &state->narrow_weight));
     if (step->training && step->wants_dw) {
-        ATR_TRY(ATR_NEW(out * cb * TAPS, &state->side_gradient));
-        ATR_TRY(ATR_NEW(out * ca * TAPS, &state->gradient));
+        ATR_TRY(atr_step_packed(step, out * cb * TAPS, sizeof(float), &state->side_gradient));
+        ATR_TRY(atr_step_packed(step, out * ca * TAPS, sizeof(float), &state->gradient));
     }
     ATR_TRY(axis_create(step->x[0].dims[1], step->y.dims[1], &state->rows));
     ATR_TRY(axis_create(step->x[0].dims[2], step->y.dims[2], &state->columns));
     describe_side(step, state);
     ATR_TRY(atr_cpu_conv_prepare(backend, &state->side));
+    step->packed_bytes += state->side.packed_bytes;
     ATR_TRY(create_products(backend, step, state));
     size_scratch(backend, step);
     const size_t folded = step->folded ? (size_t)(out * (ca + cb) * TAPS) * sizeof(float) : 0;

@@ -20,6 +20,12 @@ enum { LANES = 8 };
 enum { LANES = 4 };
 #endif
 
+/* The tile of sums of a product a b that stays in registers. */
+enum {
+    PRODUCT_VECTORS = 2,                 /* of b, side by side */
+    PRODUCT_ROWS = LANES == 16 ? 12 : 6, /* of a: as many as there are registers for */
+};
+
 typedef float vec __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t ivec __attribute__((vector_size(LANES * sizeof(float))));
 /* The same in memory, at any address of a float. */

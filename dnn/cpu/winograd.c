@@ -41,7 +41,7 @@ typedef struct winograd_state {
     double g[POINTS_MOST][TAPS];
     float *weights,
         *turned; /* [points^2][strips][in][strip], for forward and for the gradient of the input */
-    float *bias; /* [O], where a norm is folded in or there is one */
+    float *bias; /* [O], where a norm is folded in or there is a bias */
 } winograd_state;
 
 /* One direction: forward, or the gradient of the input with input and output swapped. */
@@ -234,6 +234,11 @@ static gradient_memory gradient_memory_of(const atr_backend *backend, const atr_
     return m;
 }
 
+static void reserve(atr_step *step, size_t bytes)
+{
+    step->scratch_bytes = bytes > step->scratch_bytes ? bytes : step->scratch_bytes;
+}
+
 atr_status atr_cpu_winograd_prepare(atr_backend *backend, atr_step *step)
 {
     const int64_t in = step->conv.in_channels, out = step->conv.out_channels;
@@ -249,20 +254,17 @@ atr_status atr_cpu_winograd_prepare(atr_backend *backend, atr_step *step)
                         tiles_of_axis(step->y.dims[2], step->conv.dilation, state->m);
     ATR_TRY(ATR_NEW(state->tile_count, &state->tiles));
     place_tiles(step, state);
-    ATR_TRY(ATR_NEW(weight_floats(backend, state, in, out), &state->weights));
+    ATR_TRY(atr_step_packed(step, weight_floats(backend, state, in, out), sizeof(float), &state->weights));
     if (step->folded || step->bias != NULL)
         ATR_TRY(ATR_NEW(out, &state->bias));
     step->scratch_bytes =
         atr_align_up((size_t)thread_floats(backend, step) * sizeof(float)) * (size_t)backend->threads;
-    if (step->folded) /* weights with the norm folded in live only until they are transformed */
-        step->scratch_bytes =
-            (size_t)atr_cpu_max((int64_t)step->scratch_bytes, out * in * WEIGHTS * (int64_t)sizeof(float));
     if (step->training && step->wants_dx[0])
-        ATR_TRY(ATR_NEW(weight_floats(backend, state, out, in), &state->turned));
-    if (step->training && step->wants_dw) {
-        const size_t bytes = gradient_memory_of(backend, step).bytes;
-        step->scratch_bytes = bytes > step->scratch_bytes ? bytes : step->scratch_bytes;
-    }
+        ATR_TRY(atr_step_packed(step, weight_floats(backend, state, out, in), sizeof(float), &state->turned));
+    if (step->training && step->wants_dw)
+        reserve(step, gradient_memory_of(backend, step).bytes);
+    if (step->folded)
+        reserve(step, (size_t)(out * in * WEIGHTS) * sizeof(float));
 done:
     return status;
 }
@@ -334,8 +336,9 @@ atr_status atr_cpu_winograd_refresh(atr_backend *backend, atr_step *step)
     const float *weights = step->weight;
 
     if (step->folded) {
-        atr_conv_fold(step, step->scratch, state->bias);
-        weights = step->scratch;
+        float *const folded = step->scratch; /* OIHW, until they are transformed */
+        atr_conv_fold(step, folded, state->bias);
+        weights = folded;
     } else if (state->bias != NULL) {
         memcpy(state->bias, step->bias, (size_t)out * sizeof(float));
     }

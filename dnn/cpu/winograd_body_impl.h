@@ -5,9 +5,7 @@
 #include "dnn/cpu/vec_impl.h"
 
 enum {
-    PRODUCT_VECTORS = 2,                 /* of b, side by side */
-    PRODUCT_ROWS = LANES == 16 ? 12 : 6, /* of a: as many as there are registers for */
-    TILE_MOST = ATR_CPU_TILE_MOST,       /* outputs along a side of a tile */
+    TILE_MOST = ATR_CPU_TILE_MOST, /* outputs along a side of a tile */
     POINTS_MOST = TILE_MOST + 2,
 };
 

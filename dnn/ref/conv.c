@@ -275,9 +275,9 @@ atr_status atr_ref_conv_prepare(atr_backend *backend, atr_step *step)
                         step->name);
     ATR_TRY(ATR_NEW(1, &state));
     step->state = state;
-    ATR_TRY(ATR_NEW(weights, &state->weights));
+    ATR_TRY(atr_step_packed(step, weights, sizeof *state->weights, &state->weights));
     if (step->training && step->wants_dx[0])
-        ATR_TRY(ATR_NEW(weights, &state->transposed));
+        ATR_TRY(atr_step_packed(step, weights, sizeof *state->transposed, &state->transposed));
     ATR_TRY(ATR_NEW(conv->out_channels, &state->scale));
     ATR_TRY(ATR_NEW(conv->out_channels, &state->shift));
     step->needs_x = step->training && step->wants_dw;

@@ -132,6 +132,17 @@ static void running_stats(const atr_step *step, stats into)
     }
 }
 
+static atr_status find_statistics(const atr_step *step, stats into)
+{
+    if (step->num_tracked != NULL)
+        ++*step->num_tracked;
+    if (!step->batch_stats)
+        running_stats(step, into);
+    else if (step->group != NULL || atr_ref_pixels(&step->y) > 0)
+        return batch_stats(step, into);
+    return ATR_OK;
+}
+
 /* z, rounded as forward rounds it, so that backward sees the same side of a kink. */
 static float normalised(const atr_step *step, stats at, const float *x, int64_t c)
 {
@@ -143,16 +154,11 @@ atr_status atr_ref_norm_forward(atr_backend *backend, atr_step *step)
 {
     const stats at = stats_of(step);
     const int64_t channels = step->norm.channels;
-
     atr_status status = ATR_OK;
 
     (void)backend;
-    if (step->num_tracked != NULL)
-        ++*step->num_tracked;
-    if (!step->batch_stats)
-        running_stats(step, at);
-    else if (step->group != NULL || atr_ref_pixels(&step->y) > 0)
-        ATR_TRY(batch_stats(step, at));
+    if (!step->again)
+        ATR_TRY(find_statistics(step, at));
 #pragma omp parallel for
     for (int64_t p = 0; p < atr_ref_pixels(&step->y); p++) {
         const float *x = atr_ref_pixel(&step->x[0], p);
