@@ -13,7 +13,8 @@ static double forward_macs(const atr_plan *plan)
 
     for (int i = 0; i < atr_plan_step_count(plan); i++) {
         const atr_step *s = atr_plan_step(plan, i);
-        if (s->op == ATR_OP_CONV || s->op == ATR_OP_CONV_RESIZED || s->op == ATR_OP_CONV_POOLED)
+        if (s->op == ATR_OP_CONV || s->op == ATR_OP_CONV_RESIZED || s->op == ATR_OP_CONV_POOLED ||
+            s->op == ATR_OP_CONV_INT8)
             macs += (double)atr_conv_macs(&s->conv, s->y.dims);
     }
     return macs;
@@ -92,7 +93,7 @@ static atr_status print_json(const atr_bench *b)
         "work", b->training ? "train" : "inference", "backbone", b->options->backbone, "output_stride",
         (json_int_t)atr_bench_stride(b->options), "classes", (json_int_t)b->options->classes, "backend",
         b->session.backend->table->name, "threads", b->session.threads.count, "isa",
-        atr_isa_name(atr_isa_level()), "precision", atr_precision_text(b->session.backend), "batch",
+        atr_isa_name(atr_isa_level()), "precision", atr_session_precision(&b->session), "batch",
         (json_int_t)b->batch, "height", (json_int_t)b->height, "width", (json_int_t)b->width, "repeats",
         (json_int_t)b->options->repeats, "min_ms", 1e3 * b->times.min, "median_ms", 1e3 * b->times.median,
         "p95_ms", 1e3 * b->times.p95, "images_per_s", images_per_s(b), "gflop", gflop, "gflop_per_s",
@@ -113,7 +114,7 @@ static void print_text(const atr_bench *b)
     printf("%s, %s output stride %lld, %lld classes, %lld x %lldx%lld, %s, %s, %d threads, %s\n",
            b->training ? "training" : "inference", b->options->backbone,
            (long long)atr_bench_stride(b->options), (long long)b->options->classes, (long long)b->batch,
-           (long long)b->height, (long long)b->width, atr_precision_text(b->session.backend),
+           (long long)b->height, (long long)b->width, atr_session_precision(&b->session),
            b->session.backend->table->name, b->session.threads.count, atr_isa_name(atr_isa_level()));
     printf("  time           min %.1f ms, median %.1f ms, p95 %.1f ms (%lld runs)\n", 1e3 * b->times.min,
            1e3 * b->times.median, 1e3 * b->times.p95, (long long)b->options->repeats);

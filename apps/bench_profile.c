@@ -99,6 +99,7 @@ typedef enum kind {
     KIND_DROPOUT,
     KIND_LOSS,
     KIND_UPDATE,
+    KIND_QUANTIZE,
     KIND_REST,
     KINDS
 } kind;
@@ -119,6 +120,7 @@ static const char *const kind_names[KINDS] = {
     [KIND_DROPOUT] = "dropout",
     [KIND_LOSS] = "loss",
     [KIND_UPDATE] = "optimiser",
+    [KIND_QUANTIZE] = "into integers",
     [KIND_REST] = "rest",
 };
 
@@ -139,6 +141,7 @@ static kind kind_of(const atr_step *step)
 {
     switch (step->op) {
     case ATR_OP_CONV:
+    case ATR_OP_CONV_INT8:
         return kind_of_conv(&step->conv);
     case ATR_OP_CONV_POOLED:
         return KIND_POINTWISE;
@@ -158,6 +161,8 @@ static kind kind_of(const atr_step *step)
         return KIND_RESIZE;
     case ATR_OP_DROPOUT:
         return KIND_DROPOUT;
+    case ATR_OP_QUANTIZE:
+        return KIND_QUANTIZE;
     default:
         return KIND_REST;
     }
@@ -165,7 +170,8 @@ static kind kind_of(const atr_step *step)
 
 static bool is_conv(const atr_step *step)
 {
-    return step->op == ATR_OP_CONV || step->op == ATR_OP_CONV_RESIZED || step->op == ATR_OP_CONV_POOLED;
+    return step->op == ATR_OP_CONV || step->op == ATR_OP_CONV_RESIZED || step->op == ATR_OP_CONV_POOLED ||
+           step->op == ATR_OP_CONV_INT8;
 }
 
 /* Arithmetic of the convolutions as the graph writes them, however they are computed. Backward: one forward's worth for each of the
@@ -192,7 +198,8 @@ static double bytes_of(const atr_step *step, bool backward)
     if (is_conv(step)) {
         const double filter =
             (double)(step->conv.in_channels / step->conv.groups * step->conv.kernel * step->conv.kernel);
-        bytes += filter * (double)step->conv.out_channels * (double)sizeof(float) *
+        bytes += filter * (double)step->conv.out_channels *
+                 (double)(step->op == ATR_OP_CONV_INT8 ? sizeof(int8_t) : sizeof(float)) *
                  (backward && step->wants_dw ? 2 : 1);
     }
     for (int i = 0; i < step->input_count; i++) {

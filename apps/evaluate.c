@@ -194,6 +194,7 @@ static atr_status set_up(evaluation *e, const atr_evaluate_options *options)
     ATR_TRY(check_data(s, e->dataset, options, e->count));
     ATR_TRY(atr_segmenter_create(&s->info, s->graph, s->params, s->backend, options->fit, options->height,
                                  options->width, &e->segmenter));
+    atr_segmenter_set_quant(e->segmenter, &s->quant);
     if (options->loss != NULL)
         ATR_TRY(ATR_NEW(2 * e->count, &e->losses));
 

@@ -59,6 +59,9 @@ struct atr_segmenter {
     const atr_graph *graph;
     atr_params *params;
     atr_backend *backend;
+    const atr_quant *quant; /* NULL: all in floats */
+    atr_plan_watch_fn watch;
+    void *watch_user;
     atr_fit_mode fit;
     int64_t height, width; /* of the canvas; 0 with ATR_RUN_NONE */
     atr_views views;

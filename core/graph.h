@@ -24,6 +24,8 @@ typedef enum atr_op {
     ATR_OP_CONV_RESIZED, /* made by plans only: CONV 3x3 of the concat of (input 0 resized as by RESIZE to the size of input 1)
                             and input 1 */
     ATR_OP_CONV_POOLED, /* made by plans only: CONV 1x1 of the concat of input 0 and input 1 [N,1,1,C] repeated at each pixel */
+    ATR_OP_CONV_INT8, /* made by plans only: CONV in 8-bit integers (dnn/int8.h) */
+    ATR_OP_QUANTIZE,  /* made by plans only: f32 to u8 */
     ATR_OPS
 } atr_op;
 

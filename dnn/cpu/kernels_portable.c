@@ -1,6 +1,7 @@
 /* Our kernels for any machine: vectors of four floats, which every compiler target has or imitates. */
 #include "dnn/cpu/classes_body_impl.h"
 #include "dnn/cpu/depthwise_body_impl.h"
+#include "dnn/cpu/int8_body_impl.h"
 #include "dnn/cpu/loss_body_impl.h"
 #include "dnn/cpu/norm_body_impl.h"
 #include "dnn/cpu/outer_body_impl.h"

@@ -82,7 +82,8 @@ static void make(run *r)
     r->state.config = r->config;
     r->state.extra_count = 1;
     r->state.extras = &r->extra;
-    r->ckpt = (atr_checkpoint){&r->info, r->params, &r->optim, &r->state, r->trained};
+    r->ckpt = (atr_checkpoint){
+        .info = &r->info, .params = r->params, .optim = &r->optim, .state = &r->state, .trained = r->trained};
     fill(r, 1);
 }
 

@@ -91,7 +91,7 @@ void checkpoint_sample_make(checkpoint_sample *s, uint64_t seed)
     strcpy(s->extras[1].key, "note");
     s->state.extra_count = 2;
     s->state.extras = s->extras;
-    s->ckpt = (atr_checkpoint){&s->info, s->params, &s->optim, &s->state, NULL};
+    s->ckpt = (atr_checkpoint){.info = &s->info, .params = s->params, .optim = &s->optim, .state = &s->state};
 }
 
 void checkpoint_sample_free(checkpoint_sample *s)
