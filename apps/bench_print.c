@@ -113,7 +113,7 @@ static atr_status print_json(const atr_bench *b)
         "work", b->training ? "train" : "inference", "backbone", info->backbone, "output_stride",
         (json_int_t)info->output_stride, "classes", (json_int_t)info->classes, "backend",
         b->session.backend->table->name, "threads", b->session.threads.count, "isa",
-        atr_isa_name(atr_isa_level()), "precision", atr_precision_text(b->session.backend), "batch",
+        atr_isa_name(atr_isa_level()), "precision", atr_session_precision(&b->session), "batch",
         (json_int_t)b->batch, "height", (json_int_t)b->height, "width", (json_int_t)b->width, "repeats",
         (json_int_t)b->options->repeats, "min_ms", 1e3 * b->times.min, "median_ms", 1e3 * b->times.median,
         "p95_ms", 1e3 * b->times.p95, "images_per_s", images_per_s(b), "gflop", gflop, "gflop_per_s",
@@ -137,7 +137,7 @@ static void print_text(const atr_bench *b)
 
     printf("%s, %s output stride %lld, %lld classes, %lld x %lldx%lld, %s, %s, %d threads, %s\n", work_of(b),
            info->backbone, (long long)info->output_stride, (long long)info->classes, (long long)b->batch,
-           (long long)b->height, (long long)b->width, atr_precision_text(b->session.backend),
+           (long long)b->height, (long long)b->width, atr_session_precision(&b->session),
            b->session.backend->table->name, b->session.threads.count, atr_isa_name(atr_isa_level()));
     printf("  time           min %.1f ms, median %.1f ms, p95 %.1f ms (%lld runs)\n", 1e3 * b->times.min,
            1e3 * b->times.median, 1e3 * b->times.p95, (long long)b->options->repeats);

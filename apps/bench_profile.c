@@ -100,6 +100,7 @@ typedef enum kind {
     KIND_DROPOUT,
     KIND_LOSS,
     KIND_UPDATE,
+    KIND_QUANTIZE,
     KIND_REST,
     KINDS
 } kind;
@@ -121,6 +122,7 @@ static const char *const kind_names[KINDS] = {
     [KIND_DROPOUT] = "dropout",
     [KIND_LOSS] = "loss",
     [KIND_UPDATE] = "optimiser",
+    [KIND_QUANTIZE] = "into integers",
     [KIND_REST] = "rest",
 };
 
@@ -141,6 +143,7 @@ static kind kind_of(const atr_step *step)
 {
     switch (step->op) {
     case ATR_OP_CONV:
+    case ATR_OP_CONV_INT8:
         return kind_of_conv(&step->conv);
     case ATR_OP_CONV_POOLED:
         return KIND_POINTWISE;
@@ -162,6 +165,8 @@ static kind kind_of(const atr_step *step)
         return KIND_RESIZE;
     case ATR_OP_DROPOUT:
         return KIND_DROPOUT;
+    case ATR_OP_QUANTIZE:
+        return KIND_QUANTIZE;
     default:
         return KIND_REST;
     }
@@ -183,10 +188,10 @@ static double bytes_of_tensor(const atr_tensor *t)
     return (double)atr_tensor_count(t) * (double)atr_dtype_bytes(t->type);
 }
 
-static double bytes_of_weights(const atr_conv_attr *conv)
+static double bytes_of_weights(const atr_conv_attr *conv, size_t each)
 {
     return (double)(conv->in_channels / conv->groups * conv->kernel * conv->kernel * conv->out_channels) *
-           (double)sizeof(float);
+           (double)each;
 }
 
 /* What must be read and written at least once: activations, gradients, weights. */
@@ -196,9 +201,11 @@ static double bytes_of(const atr_step *step, bool backward)
 
     if (step->op == ATR_OP_CONV_BANDS)
         for (int i = 0; i < ATR_CHAIN; i++)
-            bytes += bytes_of_weights(&step->chain[i].conv);
+            bytes += bytes_of_weights(&step->chain[i].conv, sizeof(float));
     else if (atr_step_is_conv(step))
-        bytes += bytes_of_weights(&step->conv) * (backward && step->wants_dw ? 2 : 1);
+        bytes +=
+            bytes_of_weights(&step->conv, step->op == ATR_OP_CONV_INT8 ? sizeof(int8_t) : sizeof(float)) *
+            (backward && step->wants_dw ? 2 : 1);
     for (int i = 0; i < step->input_count; i++) {
         if (!backward || step->needs_x)
             bytes += bytes_of_tensor(&step->x[i]);

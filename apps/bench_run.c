@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "apps/bench_impl.h"
+#include "apps/quantize.h"
 #include "apps/train_options.h"
 #include "core/rng.h"
 
@@ -57,6 +58,8 @@ static atr_status check(const atr_bench *b, const char *what)
 
     if (!b->training && strcmp(what, "inference") != 0)
         return atr_fail(ATR_ERR_USAGE, "there is no bench '%s' (inference, train, comm, scaling)", what);
+    if (b->training && o->session.precision == ATR_PRECISION_INT8)
+        return atr_fail(ATR_ERR_USAGE, "--precision int8 is for prediction");
     if (o->trace != NULL && !o->against_alone && atr_comm_size(b->comm) > 1)
         return atr_fail(ATR_ERR_USAGE,
                         "a trace is of a rank without the others: --trace on several ranks needs "
@@ -124,14 +127,18 @@ static atr_status make_plan(atr_bench *b)
     atr_status status = ATR_OK;
 
     ATR_TRY(make_pictures(b));
-    b->plan_options = (atr_plan_options){.mode = b->training ? ATR_TRAIN : ATR_INFER,
-                                         .batch = b->batch,
-                                         .height = b->height,
-                                         .width = b->width,
-                                         .recompute = b->options->recompute,
-                                         .rewrites = ATR_REWRITE_ALL,
-                                         .approve = ask_for_memory,
-                                         .approve_user = b};
+    if (b->session.precision == ATR_PRECISION_INT8)
+        ATR_TRY(atr_quantize_roughly(&b->session, b->images, b->batch, b->height, b->width));
+    b->plan_options =
+        (atr_plan_options){.mode = b->training ? ATR_TRAIN : ATR_INFER,
+                           .batch = b->batch,
+                           .height = b->height,
+                           .width = b->width,
+                           .recompute = b->options->recompute,
+                           .quant = b->session.quant.weights.count > 0 ? &b->session.quant : NULL,
+                           .rewrites = ATR_REWRITE_ALL,
+                           .approve = ask_for_memory,
+                           .approve_user = b};
     ATR_TRY(
         atr_plan_create(b->session.graph, b->session.params, b->session.backend, &b->plan_options, &b->plan));
 

@@ -22,6 +22,7 @@ int atr_cmd_pack(int argc, char **argv);
 int atr_cmd_train(int argc, char **argv);
 int atr_cmd_eval(int argc, char **argv);
 int atr_cmd_predict(int argc, char **argv);
+int atr_cmd_quantize(int argc, char **argv);
 int atr_cmd_import(int argc, char **argv);
 int atr_cmd_export(int argc, char **argv);
 int atr_cmd_bench(int argc, char **argv);

@@ -196,6 +196,7 @@ static atr_status set_up(evaluation *e, const atr_evaluate_options *options)
                                  options->width, &e->segmenter));
     if (options->memory != NULL)
         atr_segmenter_set_memory(e->segmenter, options->memory);
+    atr_segmenter_set_quant(e->segmenter, &s->quant);
     if (options->loss != NULL)
         ATR_TRY(ATR_NEW(2 * e->count, &e->losses));
 

@@ -63,7 +63,16 @@ static void append_state(const atr_checkpoint_file *file, const atr_train_state 
     }
 }
 
-static void append_text(const atr_checkpoint_file *file, const atr_train_state *state,
+static void append_quant(const atr_quant *quant, atr_text *out)
+{
+    if (quant->weights.count == 0)
+        return;
+    atr_info_label(out, "int8");
+    atr_text_append(out, "%lld layers, %lld activations\n", (long long)quant->weights.count,
+                    (long long)quant->activations.count);
+}
+
+static void append_text(const atr_checkpoint_file *file, const atr_train_state *state, const atr_quant *quant,
                         const atr_info_request *request, atr_text *out)
 {
     const atr_model_info *m = atr_checkpoint_info(file);
@@ -78,6 +87,7 @@ static void append_text(const atr_checkpoint_file *file, const atr_train_state *
     atr_text_append(out, ", output stride %lld\n", (long long)m->output_stride);
     append_classes(m, out);
     append_input(m, out);
+    append_quant(quant, out);
     if (state != NULL)
         append_state(file, state, out);
 }
@@ -134,14 +144,14 @@ static void append_json_state(const atr_checkpoint_file *file, const atr_train_s
     atr_text_append(out, "}");
 }
 
-static void append_json(const atr_checkpoint_file *file, const atr_train_state *state,
+static void append_json(const atr_checkpoint_file *file, const atr_train_state *state, const atr_quant *quant,
                         const atr_info_request *request, atr_text *out)
 {
     atr_text_append(out, "{\"kind\":\"%s\",\"path\":", state != NULL ? "checkpoint" : "model");
     atr_json_string(out, request->path);
     atr_text_append(out, ",\"bytes\":%lld", (long long)request->bytes);
     append_json_model(atr_checkpoint_info(file), out);
-    atr_text_append(out, ",\"training\":");
+    atr_text_append(out, ",\"int8_layers\":%lld,\"training\":", (long long)quant->weights.count);
     append_json_state(file, state, out);
     atr_text_append(out, ",");
 }
@@ -152,22 +162,26 @@ atr_status atr_info_model(const atr_info_request *request, atr_text *out)
     atr_checkpoint_file *file = NULL;
     atr_weights *weights = NULL;
     atr_train_state state = {0};
+    atr_quant quant = {{0}, {0}};
 
     ATR_TRY(atr_checkpoint_open(request->path, &file));
     ATR_TRY(atr_checkpoint_weights(file, &weights));
+    if (atr_checkpoint_has_quant(file))
+        ATR_TRY(atr_checkpoint_load_quant(file, &quant));
     const bool trained = atr_checkpoint_has_state(file);
     if (trained)
         ATR_TRY(atr_checkpoint_load_state(file, &state));
     if (request->json)
-        append_json(file, trained ? &state : NULL, request, out);
+        append_json(file, trained ? &state : NULL, &quant, request, out);
     else
-        append_text(file, trained ? &state : NULL, request, out);
+        append_text(file, trained ? &state : NULL, &quant, request, out);
     atr_info_tensors(weights, request, out);
     if (request->layers)
         ATR_TRY(atr_info_layers(atr_checkpoint_info(file), request, out));
     if (request->json)
         atr_text_append(out, "}\n");
 done:
+    atr_quant_free(&quant);
     atr_train_state_free(&state);
     atr_weights_destroy(weights);
     atr_checkpoint_close(file);

@@ -29,7 +29,9 @@ static atr_status choose_fit(const atrous_settings *settings, const atr_model_in
 
 static atr_status choose_precision(const atrous_settings *settings, int *out)
 {
-    static const atr_precision types[] = {[ATROUS_PRECISION_F32] = ATR_PRECISION_F32,
+    static const atr_precision types[] = {[ATROUS_PRECISION_MODEL] = ATR_PRECISION_MODEL,
+                                          [ATROUS_PRECISION_INT8] = ATR_PRECISION_INT8,
+                                          [ATROUS_PRECISION_F32] = ATR_PRECISION_F32,
                                           [ATROUS_PRECISION_BF16] = ATR_PRECISION_BF16,
                                           [ATROUS_PRECISION_AUTO] = ATR_PRECISION_AUTO};
 
@@ -60,6 +62,7 @@ int atrous_open(const char *path, const atrous_settings *settings, atrous_model 
     ATR_TRY(choose_fit(&chosen, &m->session.info, &fit));
     ATR_TRY(atr_segmenter_create(&m->session.info, m->session.graph, m->session.params, m->session.backend,
                                  fit, chosen.height, chosen.width, &m->segmenter));
+    atr_segmenter_set_quant(m->segmenter, &m->session.quant);
     *model = m;
     m = NULL;
 done:

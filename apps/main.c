@@ -11,6 +11,7 @@ static const atr_command commands[] = {
     {"train", atr_cmd_train, "train a network: DATA.h5 -o RUN"},
     {"eval", atr_cmd_eval, "score a network on a split: MODEL.h5 DATA.h5 -o DIR"},
     {"predict", atr_cmd_predict, "segment pictures or video: MODEL.h5 INPUT... -o DIR"},
+    {"quantize", atr_cmd_quantize, "a model for prediction in int8: MODEL.h5 DATA.h5 -o INT8.h5"},
     {"import", atr_cmd_import, "PyTorch weights to a model: WEIGHTS -o MODEL.h5"},
     {"export", atr_cmd_export, "a model for other programs: MODEL.h5 -o M.safetensors|M.onnx"},
     {"bench", atr_cmd_bench, "time prediction or training on this machine"},

@@ -13,7 +13,7 @@
 #include "dnn/plan.h"
 #include "io/path.h"
 
-const char *const atr_precision_names[] = {"f32", "bf16", "auto", NULL};
+const char *const atr_precision_names[] = {"f32", "bf16", "auto", "int8", "model", NULL};
 
 const char *atr_precision_text(const atr_backend *backend)
 {

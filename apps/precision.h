@@ -9,10 +9,12 @@
 typedef enum atr_precision {
     ATR_PRECISION_F32,
     ATR_PRECISION_BF16,
-    ATR_PRECISION_AUTO /* bf16 where the machine multiplies it natively and a measurement says that it is faster */
+    ATR_PRECISION_AUTO, /* bf16 where the machine multiplies it natively and a measurement says that it is faster */
+    ATR_PRECISION_INT8, /* f32, and 8-bit integers in the layers that the model file knows them for (core/quant.h) */
+    ATR_PRECISION_MODEL /* int8 where the model file is a quantised one, else f32 */
 } atr_precision;
 
-/* "f32", "bf16", "auto", NULL: for options. */
+/* "f32", "bf16", "auto", "int8", "model", NULL: for options. */
 extern const char *const atr_precision_names[];
 
 /* Sets the back end's precision. Auto: the layers of a small network are run in both types, once for each processor, instruction level,

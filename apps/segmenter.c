@@ -124,6 +124,27 @@ static atr_status ask_for_memory(void *user, const atr_plan_needs *needs)
     return status;
 }
 
+void atr_segmenter_set_quant(atr_segmenter *segmenter, const atr_quant *quant)
+{
+    for (int i = 0; i < SEGMENTER_PLANS_MAX; i++) {
+        atr_plan_destroy(segmenter->plans[i].plan);
+        segmenter->plans[i] = (sized_plan){0};
+    }
+    segmenter->current = NULL;
+    segmenter->quant = quant != NULL && quant->weights.count > 0 ? quant : NULL;
+}
+
+void atr_segmenter_watch(atr_segmenter *segmenter, atr_plan_watch_fn watch, void *user)
+{
+    segmenter->watch = watch;
+    segmenter->watch_user = user;
+}
+
+const atr_plan *atr_segmenter_plan(const atr_segmenter *segmenter)
+{
+    return segmenter->current;
+}
+
 /* The plan for a size, made in the place of the one that was not used for longest. */
 static atr_status choose_plan(atr_segmenter *s, int64_t batch, atr_extent size)
 {
@@ -131,6 +152,7 @@ static atr_status choose_plan(atr_segmenter *s, int64_t batch, atr_extent size)
                                 .batch = batch,
                                 .height = size.height,
                                 .width = size.width,
+                                .quant = s->quant,
                                 .rewrites = ATR_REWRITE_ALL};
     question asked = {s, &options};
     sized_plan *oldest = &s->plans[0];
@@ -266,6 +288,7 @@ static atr_status forward(atr_segmenter *s, const atr_image *const *pictures, in
     ATR_TRY(reserve(s, count, view->size));
     for (int64_t i = 0; i < count; i++)
         ATR_TRY(prepare(s, pictures[i], view, s->input + i * canvas, &s->boxes[i]));
+    atr_plan_watch(s->current, s->watch, s->watch_user);
     ATR_TRY(atr_plan_forward(s->current, s->input));
 done:
     return status;

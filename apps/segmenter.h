@@ -57,6 +57,14 @@ atr_status atr_segmenter_set_views(atr_segmenter *segmenter, const atr_views *vi
 /* Plans are asked for memory from now on (apps/memory.h). Borrowed; several segmenters may share one. */
 void atr_segmenter_set_memory(atr_segmenter *segmenter, atr_memory_guard *guard);
 
+/* Layers that `quant` knows run in integers (see atr_plan_options); NULL or empty: none. Borrowed; plans made so far go. */
+void atr_segmenter_set_quant(atr_segmenter *segmenter, const atr_quant *quant);
+
+/* Lets `watch` see what the steps of all following passes write (atr_plan_watch()); NULL ends it. */
+void atr_segmenter_watch(atr_segmenter *segmenter, atr_plan_watch_fn watch, void *user);
+/* The plan of the last pass; NULL before. Borrowed until the next one. */
+const atr_plan *atr_segmenter_plan(const atr_segmenter *segmenter);
+
 /* Makes the plan for passes of `batch` pictures now, so that it is there when the first ones have been read. Nothing to do where the
  * size is not known before (ATR_RUN_NONE). */
 atr_status atr_segmenter_prepare(atr_segmenter *segmenter, int64_t batch);

@@ -60,6 +60,9 @@ struct atr_segmenter {
     atr_params *params;
     atr_backend *backend;
     atr_memory_guard *memory; /* NULL: nobody is asked */
+    const atr_quant *quant;   /* NULL: all in floats */
+    atr_plan_watch_fn watch;
+    void *watch_user;
     atr_fit_mode fit;
     int64_t height, width; /* of the canvas; 0 with ATR_RUN_NONE */
     atr_views views;

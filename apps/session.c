@@ -27,10 +27,10 @@ const atr_option atr_session_rows[] = {
     {.name = "precision",
      .kind = ATR_OPTION_CHOICE,
      .offset = offsetof(atr_session_options, precision),
-     .value = "f32",
+     .value = "model",
      .choices = atr_precision_names,
      .help = "type of the activations between layers; auto: bf16 where this machine multiplies it natively "
-             "and faster"},
+             "and faster; int8: prediction with a quantised model; model: int8 where it is one, else f32"},
     {.name = "rewrite",
      .kind = ATR_OPTION_LIST,
      .offset = offsetof(atr_session_options, rewrite),
@@ -119,6 +119,7 @@ atr_status atr_session_open(const atr_session_options *options, atr_comm *comm, 
     memset(out, 0, sizeof *out);
     out->comm = comm;
     ATR_TRY(atr_session_agree(out, open_backend(options, out)));
+    out->precision = (atr_precision)options->precision;
     ATR_TRY(atr_precision_choose((atr_precision)options->precision, comm, out->backend));
 done:
     return status;
@@ -128,6 +129,7 @@ static void drop_model(atr_session *session)
 {
     atr_params_destroy(session->params);
     atr_graph_destroy(session->graph);
+    atr_quant_free(&session->quant);
     session->params = NULL;
     session->graph = NULL;
     memset(&session->info, 0, sizeof session->info);
@@ -224,6 +226,7 @@ static atr_status load_from(atr_session *session, const atr_checkpoint_file *fil
     ATR_TRY(atr_session_agree(session, status));
     if (session->comm != NULL)
         ATR_TRY(atr_comm_broadcast_params(session->comm, session->params, 0));
+    ATR_TRY(atr_session_load_quant(session, file));
 
 done:
     atr_free(info);

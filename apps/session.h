@@ -38,9 +38,11 @@ typedef struct atr_session {
     atr_threads threads;
     atr_backend *backend;
     atr_memory_guard memory; /* of all plans on it */
+    atr_precision precision; /* as asked for */
     atr_model_info info;     /* of the model; .classes is 0 before there is one */
     atr_graph *graph;
     atr_params *params;
+    atr_quant quant; /* how it runs in integers; empty: it does not */
 } atr_session;
 
 /* Decides the threads and opens the back end. `comm` may be NULL. Collective over `comm`; the status is agreed. */
@@ -66,8 +68,16 @@ atr_status atr_session_map(atr_session *session, const char *path);
 atr_status atr_session_load_from(atr_session *session, const atr_checkpoint_file *file, atr_status opened,
                                  const double *dropout);
 
+/* What atr_session_load_from() does about integers: reads session->quant where the file has one and the precision wants it, checks it
+ * against the graph, and gives it to all ranks. ATR_ERR_USAGE where int8 is asked of a file that was not quantised. Collective over the
+ * session's comm. */
+atr_status atr_session_load_quant(atr_session *session, const atr_checkpoint_file *file);
+
 /* atr_comm_agree() where there are several ranks. */
 atr_status atr_session_agree(const atr_session *session, atr_status status);
+
+/* "f32", "bf16" or "int8": what its model runs in. */
+const char *atr_session_precision(const atr_session *session);
 
 /* "deeplabv3plus mobilenetv2, output stride 16, 21 classes, 5.8 M parameters" into `text`; returns `text`. */
 enum { ATR_SESSION_TEXT_BYTES = 256 };

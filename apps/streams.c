@@ -44,6 +44,7 @@ atr_status atr_streams_open(atr_session *session, int count, atr_fit_mode fit, i
         ATR_TRY(atr_segmenter_create(&session->info, session->graph, session->params,
                                      count > 1 ? out->backends[i] : session->backend, fit, height, width,
                                      &out->segmenters[i]));
+        atr_segmenter_set_quant(out->segmenters[i], &session->quant);
         ATR_TRY(atr_segmenter_set_views(out->segmenters[i], views));
         atr_segmenter_set_memory(out->segmenters[i], &session->memory);
     }

@@ -363,6 +363,8 @@ atr_status atr_train_config_from(const atr_options *parsed, const atr_train_opti
                         (long long)options->output_stride);
     if (options->target_miou > 0 && options->eval_period == 0)
         return atr_fail(ATR_ERR_USAGE, "--target-miou needs evaluations, and --eval-period 0 makes none");
+    if (options->session.precision == ATR_PRECISION_INT8)
+        return atr_fail(ATR_ERR_USAGE, "--precision int8 is for prediction");
     ATR_TRY(read_norm_ranks(options, &out->norm_ranks));
     ATR_TRY(atr_size_parse(options->size, &out->height, &out->width));
     ATR_TRY(read_dropout(options, out->dropout));

@@ -25,6 +25,8 @@ typedef enum atr_op {
                             and input 1 */
     ATR_OP_CONV_POOLED, /* made by plans only: CONV 1x1 of the concat of input 0 and input 1 [N,1,1,C] repeated at each pixel */
     ATR_OP_CONV_BANDS, /* made by plans only: three CONVs one behind the other: 1x1, depthwise, 1x1 */
+    ATR_OP_CONV_INT8,  /* made by plans only: CONV in 8-bit integers (dnn/int8.h) */
+    ATR_OP_QUANTIZE,   /* made by plans only: f32 to u8 */
     ATR_OPS
 } atr_op;
 

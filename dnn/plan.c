@@ -198,9 +198,10 @@ static atr_status compile(atr_plan *plan)
         plan_rewrite_pooled(plan);
     if (on & ATR_REWRITE_WINOGRAD)
         plan_rewrite_winograd(plan);
-    if (on & ATR_REWRITE_BANDS && plan->backend->precision == ATR_F32)
+    if (on & ATR_REWRITE_BANDS && plan->backend->precision == ATR_F32 && plan->options.quant == NULL)
         ATR_TRY(plan_rewrite_bands(plan));
     plan_precision(plan);
+    ATR_TRY(plan_rewrite_int8(plan));
     if (on & ATR_REWRITE_CONCAT)
         plan_rewrite_concat(plan);
     ATR_TRY(plan_place(plan));
@@ -286,6 +287,8 @@ static atr_status run(atr_plan *plan, plan_action action)
     step->again = false;
     if (status == ATR_OK && action.kind == PLAN_FORWARD)
         plan_trace_step(plan, action.step);
+    if (status == ATR_OK && action.kind == PLAN_FORWARD && plan->watch != NULL && step->y.type == ATR_F32)
+        plan->watch(plan->watch_user, atr_plan_value_name(plan, action.step, -1), &step->y);
     if (plan->profile)
         plan->links[action.step].seconds[action.kind != PLAN_FORWARD] += now() - start;
     return status;
@@ -332,6 +335,23 @@ atr_status atr_plan_pack(atr_plan *plan)
     return refresh(plan);
 }
 
+void atr_plan_watch(atr_plan *plan, atr_plan_watch_fn watch, void *user)
+{
+    plan->watch = watch;
+    plan->watch_user = user;
+}
+
+static void watch_images(const atr_plan *plan)
+{
+    for (int s = 0; plan->watch != NULL && s < plan->forward_count; s++)
+        if (plan->links[s].x_view[0].buffer == PLAN_IMAGES) {
+            atr_tensor images = plan->steps[s].x[0];
+            images.data = (void *)(uintptr_t)plan->images; /* nobody writes it */
+            plan->watch(plan->watch_user, atr_plan_value_name(plan, s, 0), &images);
+            return;
+        }
+}
+
 atr_status atr_plan_forward(atr_plan *plan, const float *images)
 {
     atr_status status = ATR_OK;
@@ -341,6 +361,7 @@ atr_status atr_plan_forward(atr_plan *plan, const float *images)
     plan->images = images;
     ATR_TRY(refresh(plan));
     plan_trace_images(plan, images);
+    watch_images(plan);
     for (plan->reached = 0; plan->reached < plan->forward_actions; plan->reached++)
         ATR_TRY(run(plan, plan->actions[plan->reached]));
 done:

@@ -2,6 +2,7 @@
 #define ATR_DNN_PLAN_H
 
 #include "core/graph.h"
+#include "core/quant.h"
 #include "dnn/backend.h"
 #include "dnn/rewrites.h"
 
@@ -30,6 +31,8 @@ typedef struct atr_plan_options {
         *norm_group; /* training: who shares the batch norms' statistics; NULL: nobody. Borrowed */
     int64_t
         norm_batch; /* pictures of all members; 0: `batch`. A norm that sees one value per channel uses running statistics (T03) */
+    const atr_quant *
+        quant; /* inference: layers that it knows run in 8-bit integers, where that pays; NULL: none. Borrowed */
     const struct atr_plan *
         memory; /* a plan whose activations may be overwritten: borrows its memory where that is large enough; NULL: none */
     atr_status (*approve)(
@@ -100,6 +103,13 @@ int64_t atr_plan_images_channels(const atr_plan *plan);
  * since it was switched on. */
 void atr_plan_trace(atr_plan *plan, bool on);
 int64_t atr_plan_first_bad(const atr_plan *plan, const char **name);
+
+/* Called behind each step of a forward pass with what it has written, and first with the pictures: `name` is that of the graph's node
+ * that makes it, of fused ones the last. Values in integers are left out. NULL ends it. */
+typedef void (*atr_plan_watch_fn)(void *user, const char *name, const atr_tensor *value);
+void atr_plan_watch(atr_plan *plan, atr_plan_watch_fn watch, void *user);
+/* That name for input `input` of step `index`, or, with -1, for its output. */
+const char *atr_plan_value_name(const atr_plan *plan, int index, int input);
 
 /* What a plan would take; it is made but for the arena, and forgotten. Errors: as atr_plan_create(). */
 atr_status atr_plan_measure(const atr_graph *graph, atr_params *params, atr_backend *backend,

@@ -100,6 +100,8 @@ struct atr_plan {
     uint64_t *sample_keys;
     void *segment_scratch;
     size_t segment_scratch_bytes;
+    atr_plan_watch_fn watch; /* NULL: nobody */
+    void *watch_user;
     bool profile, have_loss;
     bool borrowed; /* the arena belongs to options.memory */
     int reached;   /* training: actions of this pass that are done */
@@ -115,6 +117,7 @@ void plan_rewrite_resized(atr_plan *plan);
 void plan_rewrite_winograd(atr_plan *plan);
 void plan_rewrite_pooled(atr_plan *plan);
 atr_status plan_rewrite_bands(atr_plan *plan);
+atr_status plan_rewrite_int8(atr_plan *plan); /* nothing where the options name no integers */
 void plan_precision(atr_plan *plan);
 atr_status plan_place(atr_plan *plan);
 atr_status plan_backward(atr_plan *plan);

@@ -3,7 +3,7 @@
 bool atr_step_is_conv(const atr_step *step)
 {
     return step->op == ATR_OP_CONV || step->op == ATR_OP_CONV_RESIZED || step->op == ATR_OP_CONV_POOLED ||
-           step->op == ATR_OP_CONV_BANDS;
+           step->op == ATR_OP_CONV_BANDS || step->op == ATR_OP_CONV_INT8;
 }
 
 /* Of a chain only the first convolution, a 1x1, works at the input's size. */

@@ -26,6 +26,16 @@ typedef struct atr_kernel atr_kernel;
 
 enum { ATR_CHAIN = 3 }; /* convolutions of a CONV_BANDS */
 
+/* CONV_INT8 and QUANTIZE: steps of the integers (core/quant.h), borrowed from the plan's options; which formula they belong to says
+ * dnn/int8.h. */
+typedef struct atr_step_int8 {
+    const float *x_steps;        /* CONV_INT8: [I] */
+    const float *weight_steps;   /* CONV_INT8: [O] */
+    const float *residual_steps; /* CONV_INT8: [O]; NULL: the residual, where there is one, is f32 */
+    const float *y_steps;        /* [O]; NULL: y is f32 */
+    uint8_t x_zero, residual_zero, y_zero;
+} atr_step_int8;
+
 typedef struct atr_step {
     atr_op op;
     const char *name;         /* borrowed from the graph */
@@ -34,7 +44,7 @@ typedef struct atr_step {
 
     /* Attributes: those of the graph's node that belong to `op`. */
     atr_conv_attr
-        conv; /* CONV; CONV_RESIZED, CONV_POOLED: in_channels of both inputs together, those of x[0] first */
+        conv; /* CONV, CONV_INT8; CONV_RESIZED, CONV_POOLED: in_channels of both inputs together, those of x[0] first */
     atr_norm_attr norm; /* NORM; CONV with `folded`: the batch norm folded into it */
     double dropout;     /* p */
     uint64_t stream;    /* DROPOUT: which layer, mixed into the sample's key */
@@ -54,6 +64,7 @@ typedef struct atr_step {
     atr_act act;   /* ACT; NORM and CONV: the activation fused behind it */
     bool
         winograd; /* CONV and CONV_RESIZED, 3x3, stride 1, padded by its dilation: minimal filtering pays; a back end may */
+    atr_step_int8 int8;
     bool wants_dw; /* backward computes the gradients of its parameters */
 
     /* Activations. `data` is NULL while a step is being prepared; shapes and strides are final. */

@@ -1,6 +1,7 @@
 #ifndef ATR_IO_CHECKPOINT_H
 #define ATR_IO_CHECKPOINT_H
 
+#include "core/quant.h"
 #include "io/weights.h"
 
 /* Model and checkpoint files (`*.h5`): one HDF5 file with the model's description, its parameters and buffers under their
@@ -92,6 +93,7 @@ typedef struct atr_checkpoint {
      * atr_params_flat_values. Written beside the state. */
     int64_t unsent_count;
     float *unsent;
+    const atr_quant *quant; /* how `params` become integers; NULL: they do not */
 } atr_checkpoint;
 
 /* Writes `path` through a temporary name in the same folder, sealed with a checksum over all bytes, synced and renamed (the
@@ -114,6 +116,12 @@ bool atr_checkpoint_has_state(const atr_checkpoint_file *file);
 
 /* Whether the parameters are an average of the weights, and those that training goes on from stand beside them. */
 bool atr_checkpoint_has_trained(const atr_checkpoint_file *file);
+
+/* Whether it says how its network runs in integers. */
+bool atr_checkpoint_has_quant(const atr_checkpoint_file *file);
+/* That, into `out`, which must be empty; free with atr_quant_free(). ATR_ERR_NOT_FOUND: the file has none; ATR_ERR_DATA: a step that
+ * cannot be one. Whether names and counts are those of the network is the caller's to check (atr_quant_check()). */
+atr_status atr_checkpoint_load_quant(const atr_checkpoint_file *file, atr_quant *out);
 
 /* All parameters and buffers as weights; owned by the caller. */
 atr_status atr_checkpoint_weights(const atr_checkpoint_file *file, atr_weights **out);

@@ -13,6 +13,7 @@
 #define CKPT_TRAIN   "train"
 #define CKPT_TRAINED CKPT_TRAIN "/params"
 #define CKPT_UNSENT  CKPT_TRAIN "/unsent"
+#define CKPT_INT8    "int8"
 
 enum { CKPT_VERSION = 1 };
 
@@ -21,6 +22,10 @@ atr_status atr_checkpoint_write_partial(const char *partial, const atr_checkpoin
 
 /* Writes the table of places: where the values of each parameter lie in the file. */
 atr_status atr_checkpoint_write_places(atr_h5 *file, const atr_params *params);
+
+/* Writes the steps of integers. */
+atr_status atr_checkpoint_write_quant(atr_h5 *file, const atr_quant *quant);
+atr_status atr_checkpoint_read_quant(const atr_h5 *file, atr_quant *out);
 
 /* Reads all parameters straight to where they belong, by the table of places, where the file has one and its names, shapes and types are
  * just those of `params`. *fits is false otherwise: nothing was read then, and the general way finds out what is different. Of `report` only what was

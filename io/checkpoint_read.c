@@ -178,6 +178,21 @@ bool atr_checkpoint_has_trained(const atr_checkpoint_file *file)
     return atr_h5_exists(file->file, CKPT_TRAINED);
 }
 
+bool atr_checkpoint_has_quant(const atr_checkpoint_file *file)
+{
+    return atr_h5_exists(file->file, CKPT_INT8);
+}
+
+atr_status atr_checkpoint_load_quant(const atr_checkpoint_file *file, atr_quant *out)
+{
+    if (!atr_checkpoint_has_quant(file))
+        return atr_fail(ATR_ERR_NOT_FOUND,
+                        "%s does not say how its network runs in int8: atrous quantize makes "
+                        "a file that does",
+                        atr_h5_path(file->file));
+    return atr_fail_prefix(atr_checkpoint_read_quant(file->file, out), "%s", atr_h5_path(file->file));
+}
+
 atr_status atr_checkpoint_load_trained(const atr_checkpoint_file *file, atr_params *params)
 {
     char path[ATR_NAME_BYTES + 16];

@@ -241,6 +241,8 @@ atr_status atr_checkpoint_write_partial(const char *partial, const atr_checkpoin
         ATR_TRY(write_values(file, CKPT_TRAINED, ckpt->trained));
     if (ckpt->state != NULL)
         ATR_TRY(write_unsent(file, ckpt));
+    if (ckpt->quant != NULL)
+        ATR_TRY(atr_checkpoint_write_quant(file, ckpt->quant));
     ATR_TRY(atr_h5_set_i64(file, "/", "complete", 1));
     ATR_TRY(atr_h5_close(&file)); /* a full disk shows here at the latest */
     ATR_TRY(atr_h5_seal(partial, NULL, 0));

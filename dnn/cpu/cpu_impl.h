@@ -143,6 +143,15 @@ atr_status atr_cpu_banded_conv_refresh(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_banded_conv_forward(atr_backend *backend, atr_step *step);
 void atr_cpu_banded_conv_release(atr_step *step);
 
+/* CONV_INT8 and QUANTIZE. */
+bool atr_cpu_int8_pays(const atr_backend *backend, const atr_step *step);
+atr_status atr_cpu_int8_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_int8_refresh(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_int8_forward(atr_backend *backend, atr_step *step);
+void atr_cpu_int8_release(atr_step *step);
+atr_status atr_cpu_quantize_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_cpu_quantize_forward(atr_backend *backend, atr_step *step);
+
 /* For operations that keep nothing and need no scratch. */
 atr_status atr_cpu_plain_prepare(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_act_prepare(atr_backend *backend, atr_step *step);

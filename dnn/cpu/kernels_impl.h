@@ -39,6 +39,38 @@ typedef struct atr_cpu_tap_row {
     atr_cpu_clamp clamp;
 } atr_cpu_tap_row;
 
+/* What becomes of 32-bit sums in int8 layers (dnn/int8.h), [C] each. */
+typedef struct atr_cpu_int8_end {
+    const float *scale, *shift, *added, *low, *high;
+    const uint8_t *residual_bytes; /* one of the two, or NULL both: none */
+    const float *residual;
+    int64_t residual_stride;
+    float residual_zero;
+    uint8_t *bytes; /* one of the two */
+    float *floats;
+    int64_t stride;
+    int32_t zero; /* of bytes */
+} atr_cpu_int8_end;
+
+/* y[p] = end(sum over k of x[p,k] w[k]), pixels [pixels] of 16-bit x [pairs*2]; weights of strips of `int8_strip` channels,
+ * [pairs][int8_strip][2], `strip_pairs` of them from one strip to the next. x has room for whole blocks of `int8_rows` pixels,
+ * which are read. */
+typedef struct atr_cpu_int8_product {
+    const int16_t *x, *weights;
+    int64_t pairs, strip_pairs, pixels, channels;
+    atr_cpu_int8_end end; /* of pixel 0 */
+} atr_cpu_int8_product;
+
+/* Pixels p of a depthwise convolution: end(start + sum over taps of w[t] taps[t][p * step]), taps two by two: weights
+ * [pairs][padded C] are w[2t] in the lower and w[2t+1] in the upper 16 bits. Every tap is a pixel of bytes; `start` [padded C] takes out
+ * their zero. */
+typedef struct atr_cpu_int8_taps {
+    const uint8_t *taps[ATR_CPU_MAX_TAPS + 1];
+    const int32_t *weights, *start;
+    int64_t pairs, channels, padded, pixels, step;
+    atr_cpu_int8_end end; /* of pixel 0 */
+} atr_cpu_int8_taps;
+
 /* sums[i][k] += sum over rows and pixels of a[i] * b[k]. Pixels of an operand lie `_pixel` elements apart, rows `_row`. */
 typedef struct atr_cpu_outer {
     const float *a, *b;
@@ -232,6 +264,15 @@ typedef struct atr_cpu_kernels {
     void (*accumulate)(float *to, const float *from, int64_t first, int64_t end);
     void (*average)(float *mean, const float *values, int64_t first, int64_t end, float weight);
     double (*sum_squares)(const float *values, int64_t count);
+
+    /* int8: strip and rows are the blocks of int8_product. */
+    int int8_strip, int8_rows;
+    void (*int8_product)(const atr_cpu_int8_product *product);
+    void (*int8_taps)(const atr_cpu_int8_taps *taps);
+    void (*widen_bytes)(const uint8_t *from, int64_t count, int16_t zero, int16_t *to); /* from - zero */
+    /* bytes = clamp(from * inverse[c]) + zero */
+    void (*quantise)(const float *from, int64_t from_stride, uint8_t *to, int64_t to_stride, int64_t pixels,
+                     int64_t channels, const float *inverse, int32_t zero);
 } atr_cpu_kernels;
 
 extern const atr_cpu_kernels atr_cpu_kernels_portable, atr_cpu_kernels_portable_bf16;

@@ -80,6 +80,13 @@ atr_status atr_ref_resize_backward(atr_backend *backend, atr_step *step);
 atr_status atr_ref_enlarge(atr_backend *backend, const atr_tensor *logits, int64_t height, int64_t width,
                            float *out);
 
+/* CONV_INT8 and QUANTIZE. */
+atr_status atr_ref_int8_prepare(atr_backend *backend, atr_step *step);
+atr_status atr_ref_int8_refresh(atr_backend *backend, atr_step *step);
+atr_status atr_ref_int8_forward(atr_backend *backend, atr_step *step);
+void atr_ref_int8_release(atr_step *step);
+atr_status atr_ref_quantize_forward(atr_backend *backend, atr_step *step);
+
 /* Class ids are bytes and 255 can be no class: ATR_ERR_SHAPE for more than 255 logits a pixel. */
 enum { ATR_REF_CLASSES = 255 };
 atr_status atr_ref_check_classes(const atr_tensor *logits);

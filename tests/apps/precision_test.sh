@@ -11,7 +11,7 @@ train="$ATROUS train data.h5 $small --epochs 2"
 expect 0 $train -o wide
 says out "back end cpu, f32"
 says wide/log.jsonl '"precision":"f32"'
-says wide/config.yaml "precision: f32"
+says wide/config.yaml "precision: model"
 expect 0 $train -o narrow --precision bf16
 says out "back end cpu, bf16"
 says narrow/log.jsonl '"precision":"bf16"'

@@ -134,7 +134,7 @@ static void precision_changes_probabilities_a_little(void **state)
     for (int i = 0; i < CLASSES * PIXELS; i++)
         most = fmax(most, fabs((double)p[0][i] - (double)p[1][i]));
     assert_true(most > 0 && most < 0.05);
-    assert_int_not_equal(atrous_open(models[0], &(atrous_settings){.precision = (atrous_precision)3}, &model),
+    assert_int_not_equal(atrous_open(models[0], &(atrous_settings){.precision = (atrous_precision)9}, &model),
                          0);
     assert_non_null(strstr(atrous_message(), "precision"));
     assert_null(model);

@@ -40,9 +40,11 @@ typedef enum atrous_fit {
 
 /* Type of the network's activations between layers. */
 typedef enum atrous_precision {
+    ATROUS_PRECISION_MODEL, /* int8 where the model file is a quantised one, else f32 */
     ATROUS_PRECISION_F32,
     ATROUS_PRECISION_BF16, /* half the memory; faster where the processor multiplies it natively, slower elsewhere */
-    ATROUS_PRECISION_AUTO /* bf16 where it is native and measured to be faster; remembered in the user's cache folder */
+    ATROUS_PRECISION_AUTO, /* bf16 where it is native and measured to be faster; remembered in the user's cache folder */
+    ATROUS_PRECISION_INT8 /* 8-bit integers; the model file must be one that `atrous quantize` made */
 } atrous_precision;
 
 /* All zero is a good choice: every field has a default at 0. */
