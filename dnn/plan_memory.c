@@ -31,8 +31,10 @@ static int buffer_for(const atr_plan *plan, int buffer, plan_action action)
 static int scratch_for(const atr_plan *plan, plan_action action)
 {
     const int first = plan->links[action.step].scratch;
+    const plan_act_kind kind =
+        action.kind == PLAN_SUM ? PLAN_FORWARD : action.kind; /* a step that does nothing else */
 
-    return first < 0 || action.kind >= PLAN_SCRATCHES ? PLAN_NOWHERE : first + (int)action.kind;
+    return first < 0 || kind >= PLAN_SCRATCHES ? PLAN_NOWHERE : first + (int)kind;
 }
 
 static void touch_action(atr_plan *plan, int when)
