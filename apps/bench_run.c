@@ -127,7 +127,7 @@ static atr_status make_plan(atr_bench *b)
     atr_status status = ATR_OK;
 
     ATR_TRY(make_pictures(b));
-    if (b->session.precision == ATR_PRECISION_INT8)
+    if (b->session.precision == ATR_PRECISION_INT8 && b->session.quant.weights.count == 0)
         ATR_TRY(atr_quantize_roughly(&b->session, b->images, b->batch, b->height, b->width));
     b->plan_options =
         (atr_plan_options){.mode = b->training ? ATR_TRAIN : ATR_INFER,

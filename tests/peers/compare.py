@@ -27,6 +27,7 @@ def options():
     parser.add_argument("--train-repeats", type=int, default=2, help="steps in each round")
     parser.add_argument("--jpeg", action="append", default=[], help="picture for the way from file to label map; may be repeated")
     parser.add_argument("--calibrate", action="append", default=[], help="picture or folder that the peers' int8 networks are calibrated on")
+    parser.add_argument("--data", help="DATA.h5 that our int8 network is calibrated on; without it int8 is measured of the others alone")
     parser.add_argument("--engines", default=",".join(prediction.PLAIN), help="of prediction")
     parser.add_argument("--peer-limit", type=int, default=900, help="seconds after which one run of a peer is given up")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")

@@ -23,7 +23,7 @@ def rows(args, machine):
     if machine.bf16:
         wanted += [(name, "bf16") for name in ("torch-channels-last", "torch-compiled", "openvino")]
     wanted += [("openvino", "int8"), ("onnxruntime", "int8")]
-    own = [("atrous", "f32")] + ([("atrous", "bf16")] if machine.bf16 else [])
+    own = [("atrous", "f32")] + ([("atrous", "bf16")] if machine.bf16 else []) + ([("atrous", "int8")] if args.data else [])
     for name in sorted({n for n, _ in wanted if n in args.engines.split(",")}):
         if importlib.util.find_spec(name.split("-")[0]) is None:
             say(f"{name} is not installed: left out")
@@ -64,7 +64,7 @@ class Files:
 
     def __init__(self, args, model, machine, folder):
         size = f"{args.size}x{args.size}"
-        self.folder, self.model = folder, model
+        self.folder, self.model = folder, {p: model for p in ("f32", "bf16")}
         self.png, self.npy = self.made_up_picture(args.size)
         self.first = args.jpeg[0] if args.jpeg else self.png
         self.onnx = {"f32": os.path.join(folder, "model.onnx"), "int8": os.path.join(folder, "int8.onnx")}
@@ -76,6 +76,9 @@ class Files:
         self.labels = {p: path.replace(".onnx", "-labels.onnx") for p, path in self.onnx.items()}
         for p in ("f32", "int8"):
             call(sys.executable, os.path.join(common.HERE, "label_model.py"), self.onnx[p], self.labels[p])
+        if args.data:
+            self.model["int8"] = os.path.join(folder, "int8.h5")
+            call(args.atrous, "quantize", model, args.data, "-o", self.model["int8"], "--pictures", 8, "--probes", 1)
         call(args.atrous, "predict", model, self.png, "-o", os.path.join(folder, "out"), "--logits", "--fit", "none", "--threads", args.threads)
 
     def made_up_picture(self, size):
@@ -102,10 +105,10 @@ class Files:
 
 def run_atrous(args, files, precision):
     size = f"{args.size}x{args.size}"
-    base = [args.atrous, "bench", "inference", "--json", "--model", files.model, "--precision", precision, "--threads", args.threads, "--size", size,
+    base = [args.atrous, "bench", "inference", "--json", "--model", files.model[precision], "--precision", precision, "--threads", args.threads, "--size", size,
             "-n", args.repeats]
     scores, labels = json.loads(call(*base)), json.loads(call(*base, "--labels"))
-    predict = [args.atrous, "predict", files.model, "--precision", precision, "--streams", 1, "--threads", args.threads, "--size", size]
+    predict = [args.atrous, "predict", files.model[precision], "--precision", precision, "--streams", 1, "--threads", args.threads, "--size", size]
     seconds, rss = common.watched(*predict, files.first, "-o", os.path.join(files.folder, "first"))
     folders = {path: [json.loads(call(*predict, files.copies(path, count), "--json"))["seconds"] for count in (1, 1 + args.repeats)]
                for path in args.jpeg}
