@@ -41,14 +41,14 @@ says err "I02:" "Nothing smaller was found to fit"
 expect 0 "$ATROUS" train data.h5 $small --max-steps 1 --eval-period 0 -o run
 picture=$(ls shapes/JPEGImages/* | head -n 1)
 predict="$ATROUS predict run/last.h5 $picture -o labels"
-expect 1 $predict --size 1024 --memory-limit 250M
-says err "I02: 1024x1024, 1 picture in a pass, needs" "(limit 250 MiB): refused. What would fit: --size "
-expect 0 $predict --size 64 --memory-limit 250M
+expect 1 $predict --size 1024 --memory-limit 200M
+says err "I02: 1024x1024, 1 picture in a pass, needs" "(limit 200 MiB): refused. What would fit: --size "
+expect 0 $predict --size 64 --memory-limit 200M
 
 # Training refuses before its first step; so does eval.
 expect 1 "$ATROUS" train data.h5 $small --size 512 --batch 16 --memory-limit 900M -o no
 says err "I02: training on 16 pictures of 512x512 in a pass needs" "--batch "
-expect 1 "$ATROUS" eval run/last.h5 data.h5 --size 1024 --memory-limit 250M
+expect 1 "$ATROUS" eval run/last.h5 data.h5 --size 1024 --memory-limit 200M
 says err "I02: 1024x1024"
 
 # info tells it without taking it.
