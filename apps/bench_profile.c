@@ -190,8 +190,7 @@ static double bytes_of_tensor(const atr_tensor *t)
 
 static double bytes_of_weights(const atr_conv_attr *conv, size_t each)
 {
-    return (double)(conv->in_channels / conv->groups * conv->kernel * conv->kernel * conv->out_channels) *
-           (double)each;
+    return (double)(conv->out_channels * atr_conv_filter(conv)) * (double)each;
 }
 
 /* What must be read and written at least once: activations, gradients, weights. */

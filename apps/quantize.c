@@ -131,20 +131,12 @@ done:
 }
 
 /* One layer in integers, all others in floats. */
-static atr_status measure_alone(const work *w, const atr_quant_steps *weights, double *error)
+static atr_status measure_alone(const work *w, atr_quant_steps *weights, double *error)
 {
-    atr_quant alone = {{0}, {0}};
-    atr_status status = ATR_OK;
+    const atr_quant alone = {.activations = w->session->quant.activations,
+                             .weights = {.count = 1, .room = 1, .items = weights}}; /* owns nothing */
 
-    ATR_TRY(atr_quant_copy(&w->session->quant, &alone));
-    for (int64_t i = alone.weights.count - 1; i >= 0; i--)
-        if (strcmp(alone.weights.items[i].name, weights->name) != 0)
-            atr_quant_remove(&alone.weights, alone.weights.items[i].name);
-    ATR_TRY(measure(w, &alone, error));
-
-done:
-    atr_quant_free(&alone);
-    return status;
+    return measure(w, &alone, error);
 }
 
 static atr_status measure_layers(const work *w, atr_quantized *out)

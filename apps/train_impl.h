@@ -41,6 +41,8 @@ struct atr_trainer {
     atr_plans *plans;
     atr_plan_options plan_options; /* of all of them, but for the batch */
     int64_t memory_taken;          /* that the session's guard was asked for them */
+    int64_t
+        memory_evaluation; /* what the plan between the epochs takes; 0: not measured yet, or there is none */
     atr_norm_ranks norm_ranks;
     atr_optim *optim;
     atr_loss *loss;

@@ -22,8 +22,8 @@ static int64_t blocks_to_come(const atr_trainer *trainer)
            (trainer->root && trainer->options->async_save ? copied : 0);
 }
 
-/* The network that is evaluated between the epochs has a plan of its own. */
-static atr_status evaluation_bytes(const atr_trainer *trainer, int64_t *out)
+/* The network that is evaluated between the epochs has a plan of its own, the same in all phases. */
+static atr_status measure_evaluation(atr_trainer *trainer)
 {
     const atr_session *const s = &trainer->session;
     const atr_plan_options plan = {.mode = ATR_INFER,
@@ -32,17 +32,17 @@ static atr_status evaluation_bytes(const atr_trainer *trainer, int64_t *out)
                                    .width = trainer->config.width,
                                    .rewrites = ATR_REWRITE_ALL};
     atr_plan_needs needs = {0};
-    const atr_status status = trainer->options->eval_period > 0
-                                  ? atr_plan_measure(s->graph, s->params, s->backend, &plan, &needs)
-                                  : ATR_OK;
 
-    *out = (int64_t)(needs.arena + needs.packed);
+    if (trainer->memory_evaluation > 0 || trainer->options->eval_period <= 0)
+        return ATR_OK;
+    const atr_status status = atr_plan_measure(s->graph, s->params, s->backend, &plan, &needs);
+    trainer->memory_evaluation = (int64_t)(needs.arena + needs.packed);
     return status;
 }
 
-static void say(const atr_trainer *trainer, const atr_plan_needs *needs, int64_t blocks, int64_t evaluation,
-                int64_t total)
+static void say(const atr_trainer *trainer, const atr_plan_needs *needs, int64_t blocks, int64_t total)
 {
+    const int64_t evaluation = trainer->memory_evaluation;
     const int64_t held = total - (int64_t)needs->arena - blocks - evaluation;
     char text[6][ATR_MEMORY_TEXT_BYTES];
 
@@ -65,12 +65,12 @@ atr_status atr_train_memory_approve(void *user, const atr_plan_needs *needs)
     const int64_t blocks =
         blocks_to_come(trainer) * block_bytes(trainer) + (int64_t)atr_reducer_bytes(trainer->reducer);
     atr_plan_options plan = trainer->plan_options;
-    int64_t total = 0, evaluation = 0;
+    int64_t total = 0;
     char work[128];
     atr_status status = ATR_OK;
 
     plan.batch = (trainer->phase->batch + ranks * parts - 1) / (ranks * parts);
-    ATR_TRY(evaluation_bytes(trainer, &evaluation));
+    ATR_TRY(measure_evaluation(trainer));
     snprintf(work, sizeof work, "training on %lld pictures of %lldx%lld in a pass", (long long)plan.batch,
              (long long)plan.height, (long long)plan.width);
     const atr_memory_request request = {
@@ -80,14 +80,14 @@ atr_status atr_train_memory_approve(void *user, const atr_plan_needs *needs)
         .params = trainer->session.params,
         .backend = trainer->session.backend,
         .plan = &plan,
-        .others = blocks + evaluation,
+        .others = blocks + trainer->memory_evaluation,
         .each_pixel = PREFETCHED * parts * (trainer->session.info.channels * (int64_t)sizeof(float) + LABEL),
         .batch_step = ranks * parts,
         .size = "--size"};
     ATR_TRY(atr_memory_ask(&request, needs, &total));
     trainer->memory_taken += (int64_t)(needs->arena + needs->packed);
     if (first)
-        say(trainer, needs, blocks, evaluation, total);
+        say(trainer, needs, blocks, total);
 done:
     return status;
 }

@@ -88,6 +88,8 @@ void atr_graph_set_tap(atr_graph *graph, atr_tap tap, int node);
  * ATR_ERR_SHAPE where the pictures are too small for a kernel, or inputs of one node do not fit. */
 atr_status atr_graph_shapes(const atr_graph *graph, int64_t batch, int64_t height, int64_t width,
                             int64_t (*shapes)[4]);
+/* Weights that one output channel of a convolution has: (I/groups) kernel^2. */
+int64_t atr_conv_filter(const atr_conv_attr *conv);
 /* Multiply-accumulates of a convolution with an output of shape `y` [N,H,W,O]: N H W O (I/groups) kernel^2, the taps that meet
  * the padding counted too. */
 int64_t atr_conv_macs(const atr_conv_attr *conv, const int64_t y[4]);

@@ -73,8 +73,12 @@ done:
     return status;
 }
 
+int64_t atr_conv_filter(const atr_conv_attr *conv)
+{
+    return conv->in_channels / conv->groups * conv->kernel * conv->kernel;
+}
+
 int64_t atr_conv_macs(const atr_conv_attr *conv, const int64_t y[4])
 {
-    return y[0] * y[1] * y[2] * conv->out_channels * (conv->in_channels / conv->groups) * conv->kernel *
-           conv->kernel;
+    return y[0] * y[1] * y[2] * conv->out_channels * atr_conv_filter(conv);
 }

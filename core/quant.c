@@ -96,29 +96,6 @@ done:
     return status;
 }
 
-static atr_status copy_list(const atr_quant_list *from, atr_quant_list *to)
-{
-    for (int64_t i = 0; i < from->count; i++) {
-        const atr_quant_steps *item = &from->items[i];
-        const atr_status status = atr_quant_add(to, item->name, item->has_negative, item->steps, item->count);
-        if (status != ATR_OK)
-            return status;
-    }
-    return ATR_OK;
-}
-
-atr_status atr_quant_copy(const atr_quant *from, atr_quant *to)
-{
-    atr_status status = ATR_OK;
-
-    atr_quant_free(to);
-    ATR_TRY(copy_list(&from->activations, &to->activations));
-    ATR_TRY(copy_list(&from->weights, &to->weights));
-
-done:
-    return status;
-}
-
 static void free_list(atr_quant_list *list)
 {
     for (int64_t i = 0; i < list->count; i++)

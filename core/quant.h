@@ -41,9 +41,6 @@ void atr_quant_remove(atr_quant_list *list, const char *name);
  * is not. */
 atr_status atr_quant_check(const atr_quant *quant, const atr_graph *graph);
 
-/* A deep copy; frees what `to` held. */
-atr_status atr_quant_copy(const atr_quant *from, atr_quant *to);
-
 /* Frees what `quant` owns, not `quant` itself, which is empty then. */
 void atr_quant_free(atr_quant *quant);
 

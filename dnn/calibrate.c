@@ -142,11 +142,6 @@ typedef struct choice {
     double score;             /* of `best` */
 } choice;
 
-static int64_t filter_of(const atr_conv_attr *conv)
-{
-    return conv->in_channels / conv->groups * conv->kernel * conv->kernel;
-}
-
 static double energy_of(const record *r)
 {
     double sum = 0.0;
@@ -185,7 +180,7 @@ static void measure_errors(choice *c)
 static double conv_error(const choice *c, const reader *from)
 {
     const atr_conv_attr *conv = &from->step->conv;
-    const int64_t filter = filter_of(conv), taps = conv->kernel * conv->kernel,
+    const int64_t filter = atr_conv_filter(conv), taps = conv->kernel * conv->kernel,
                   group_in = conv->in_channels / conv->groups;
     double sum = 0.0;
 
@@ -228,7 +223,7 @@ static double largest_weight(const choice *c, int64_t k)
 
     for (int r = 0; r < c->reader_count; r++) {
         const atr_conv_attr *conv = &c->readers[r].step->conv;
-        const int64_t filter = filter_of(conv), taps = conv->kernel * conv->kernel,
+        const int64_t filter = atr_conv_filter(conv), taps = conv->kernel * conv->kernel,
                       group_in = conv->in_channels / conv->groups,
                       group_out = conv->out_channels / conv->groups;
         if (c->readers[r].weights == NULL)
@@ -340,7 +335,7 @@ static atr_status add_reader(const atr_calibration *calibration, const atr_plan 
     if (c->reader_count == READERS_MAX)
         return ATR_OK;
     if (!residual) {
-        ATR_TRY(ATR_NEW(step->conv.out_channels * filter_of(&step->conv), &weights));
+        ATR_TRY(ATR_NEW(step->conv.out_channels * atr_conv_filter(&step->conv), &weights));
         ATR_TRY(ATR_NEW(step->conv.out_channels, &bias));
         atr_conv_fold(step, weights, bias);
     }

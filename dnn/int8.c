@@ -3,11 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-static int64_t filter_of(const atr_conv_attr *conv)
-{
-    return conv->in_channels / conv->groups * conv->kernel * conv->kernel;
-}
-
 /* Sums of so many products of 255 and 127 fit in 32 bits. */
 enum { LONGEST_FILTER = 66000, LEAST_CHANNELS = 8 };
 
@@ -18,16 +13,17 @@ bool atr_int8_can(const atr_step *step)
 
     return step->op == ATR_OP_CONV && !step->training &&
            ((conv->groups == 1 && conv->in_channels >= LEAST_CHANNELS) || depthwise) &&
-           filter_of(conv) <= LONGEST_FILTER;
+           atr_conv_filter(conv) <= LONGEST_FILTER;
 }
 
-atr_status atr_int8_form_create(const atr_step *step, atr_int8_form *out)
+atr_status atr_int8_form_create(atr_step *step, atr_int8_form *out)
 {
     const int64_t channels = step->conv.out_channels;
     atr_status status = ATR_OK;
 
     *out = (atr_int8_form){0};
-    ATR_TRY(ATR_NEW(channels * filter_of(&step->conv), &out->weights));
+    ATR_TRY(
+        atr_step_packed(step, channels * atr_conv_filter(&step->conv), sizeof *out->weights, &out->weights));
     ATR_TRY(ATR_NEW(channels, &out->weight_sums));
     ATR_TRY(ATR_NEW(channels, &out->scale));
     ATR_TRY(ATR_NEW(channels, &out->shift));
@@ -61,7 +57,7 @@ static float x_step_of(const atr_conv_attr *conv, const float *x_steps, int64_t 
 void atr_int8_weight_steps(const atr_conv_attr *conv, const float *weights, const float *x_steps,
                            float *steps)
 {
-    const int64_t filter = filter_of(conv);
+    const int64_t filter = atr_conv_filter(conv);
 
     for (int64_t o = 0; o < conv->out_channels; o++) {
         double most = 0.0;
@@ -81,7 +77,7 @@ static double norm_scale_of(const atr_step *step, int64_t o)
 /* One filter: its integers, and the sum of their sizes. */
 static void quantise_filter(const atr_step *step, int64_t o, double norm_scale, atr_int8_form *form)
 {
-    const int64_t filter = filter_of(&step->conv);
+    const int64_t filter = atr_conv_filter(&step->conv);
 
     form->weight_sums[o] = 0;
     for (int64_t i = 0; i < filter; i++) {

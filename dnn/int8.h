@@ -27,7 +27,7 @@ typedef struct atr_int8_form {
 } atr_int8_form;
 
 /* Room for the form of `step`; atr_int8_form_free() takes half-made ones. */
-atr_status atr_int8_form_create(const atr_step *step, atr_int8_form *out);
+atr_status atr_int8_form_create(atr_step *step, atr_int8_form *out);
 void atr_int8_form_free(atr_int8_form *form);
 
 /* Quantises the weights of `step` with its norm folded in (as atr_conv_fold() does) and finds the constants. */

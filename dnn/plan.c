@@ -297,12 +297,11 @@ static atr_status run(atr_plan *plan, plan_action action)
 /* A step's own form of its weights is made: what it was made from may go. */
 static void drop_weights(const atr_plan *plan, const atr_step *step)
 {
-    const atr_conv_attr *conv = &step->conv;
-
-    if (step->op == ATR_OP_CONV || step->op == ATR_OP_CONV_RESIZED || step->op == ATR_OP_CONV_POOLED)
-        atr_params_drop(plan->params, step->weight,
-                        conv->out_channels * (conv->in_channels / conv->groups) * conv->kernel *
-                            conv->kernel);
+    if (step->op == ATR_OP_CONV_BANDS)
+        for (int i = 0; i < ATR_CHAIN; i++)
+            drop_weights(plan, &step->chain[i]);
+    else if (atr_step_is_conv(step))
+        atr_params_drop(plan->params, step->weight, step->conv.out_channels * atr_conv_filter(&step->conv));
 }
 
 /* Packs weights anew when the parameters are not those of the last time. */

@@ -7,15 +7,10 @@
 
 /* ---- weights ------------------------------------------------------------------------------------------------------------ */
 
-static int64_t filter_of(const atr_conv_attr *conv)
-{
-    return conv->in_channels / conv->groups * conv->kernel * conv->kernel;
-}
-
 void atr_conv_fold(const atr_step *step, float *weights, float *bias)
 {
     const atr_conv_attr *conv = &step->conv;
-    const int64_t filter = filter_of(conv);
+    const int64_t filter = atr_conv_filter(conv);
 
     for (int64_t o = 0; o < conv->out_channels; o++) {
         double scale = 1.0, shift = step->bias != NULL ? (double)step->bias[o] : 0.0;
@@ -164,7 +159,8 @@ static atr_status prepare(atr_backend *backend, atr_step *step)
     ATR_TRY(ATR_NEW(1, &own));
     step->state = own;
     if (atr_step_rounds_weights(step)) {
-        ATR_TRY(atr_step_packed(step, conv->out_channels * filter_of(conv), sizeof(float), &own->weight));
+        ATR_TRY(
+            atr_step_packed(step, conv->out_channels * atr_conv_filter(conv), sizeof(float), &own->weight));
         if (step->folded || step->bias != NULL)
             ATR_TRY(ATR_NEW(conv->out_channels, &own->bias));
     }
@@ -188,7 +184,7 @@ static atr_status refresh(atr_backend *backend, atr_step *step)
     atr_step inner = inside(step);
 
     if (own->weight != NULL) {
-        const int64_t count = step->conv.out_channels * filter_of(&step->conv);
+        const int64_t count = step->conv.out_channels * atr_conv_filter(&step->conv);
         if (own->bias != NULL)
             atr_conv_fold(step, own->weight, own->bias);
         atr_bf16_round(own->bias != NULL ? own->weight : step->weight, count, own->weight);

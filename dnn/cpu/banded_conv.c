@@ -82,9 +82,7 @@ atr_status atr_cpu_banded_conv_prepare(atr_backend *backend, atr_step *step)
     step->needs_x = step->needs_y = false;
     for (int i = 0; i < LAYERS; i++) {
         const atr_conv_attr *conv = &step->chain[i].conv;
-        const size_t bytes =
-            (size_t)(conv->out_channels * (conv->in_channels / conv->groups) * conv->kernel * conv->kernel) *
-            sizeof(float);
+        const size_t bytes = (size_t)(conv->out_channels * atr_conv_filter(conv)) * sizeof(float);
         ATR_TRY(create_layer(backend, step, conv, &state->layers[i]));
         unpacked = bytes > unpacked ? bytes : unpacked;
     }

@@ -206,8 +206,7 @@ static size_t weight_bytes(const atr_step *step)
 {
     const atr_conv_attr *conv = &step->conv;
 
-    return (size_t)(conv->out_channels * (conv->in_channels / conv->groups) * conv->kernel * conv->kernel) *
-           sizeof(float);
+    return (size_t)(conv->out_channels * atr_conv_filter(conv)) * sizeof(float);
 }
 
 /* Weights with a norm folded in [O,I,k,k] live only until they are packed: in the scratch memory behind the packer's own. */

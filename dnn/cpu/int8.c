@@ -60,21 +60,21 @@ static atr_status prepare_dense(const atr_backend *backend, atr_step *step, int8
     state->row_pairs = (conv->kernel * conv->in_channels + 1) / 2;
     const int64_t pairs = conv->kernel * state->row_pairs, bytes = pairs * 2 * (int64_t)sizeof(int16_t);
     state->block = rows * atr_cpu_max(1, atr_cpu_min(BLOCK_ROWS, BLOCK_BYTES / (rows * bytes)));
-    ATR_TRY(
-        ATR_NEW(strips_of(kernels, conv->out_channels) * pairs * kernels->int8_strip * 2, &state->weights));
+    ATR_TRY(atr_step_packed(step, strips_of(kernels, conv->out_channels) * pairs * kernels->int8_strip * 2,
+                            sizeof *state->weights, &state->weights));
     step->scratch_bytes = (size_t)backend->threads * atr_align_up((size_t)(state->block * bytes));
 done:
     return status;
 }
 
-static atr_status prepare_depthwise(const atr_step *step, int8_state *state)
+static atr_status prepare_depthwise(atr_step *step, int8_state *state)
 {
     const int64_t pairs = (taps_of(&step->conv) + 1) / 2;
     const int64_t row = step->y.dims[2] * step->conv.stride * step->x[0].strides[2];
     atr_status status = ATR_OK;
 
     state->padded = round_up(step->conv.out_channels, PADDING);
-    ATR_TRY(ATR_NEW(pairs * state->padded, &state->tap_weights));
+    ATR_TRY(atr_step_packed(step, pairs * state->padded, sizeof *state->tap_weights, &state->tap_weights));
     ATR_TRY(ATR_NEW(state->padded, &state->start));
     ATR_TRY(ATR_NEW(row, &state->outside));
     memset(state->outside, step->int8.x_zero, (size_t)row);

@@ -40,15 +40,6 @@ typedef struct result {
     int steps;
 } result;
 
-static float *copy(const float *from, int64_t count)
-{
-    float *to = NULL;
-
-    must(ATR_NEW(count, &to));
-    memcpy(to, from, (size_t)count * sizeof *to);
-    return to;
-}
-
 static void result_free(result *r)
 {
     atr_free(r->gradients);
@@ -109,9 +100,9 @@ static result run(const char *backend, bool frozen, bool statistics, int rewrite
             assert_true(((const float *)g.data)[0] == CANARY &&
                         log.end <= atr_params_flat_offset(net.params, i));
     }
-    const result r = {copy(gradients, count),
-                      copy(atr_params_flat_buffers(net.params), atr_params_buffer_count(net.params)), loss,
-                      atr_plan_arena_bytes(plan), atr_plan_step_count(plan)};
+    const result r = {network_copy(gradients, count),
+                      network_copy(atr_params_flat_buffers(net.params), atr_params_buffer_count(net.params)),
+                      loss, atr_plan_arena_bytes(plan), atr_plan_step_count(plan)};
     atr_plan_destroy(plan);
     network_close(&net);
     return r;

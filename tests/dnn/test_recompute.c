@@ -7,7 +7,6 @@
 
 #include <cmocka.h>
 
-#include "core/rng.h"
 #include "dnn/model.h"
 #include "tests/support/network.h"
 
@@ -26,21 +25,6 @@ typedef struct outcome {
     size_t arena;
     int again;
 } outcome;
-
-static void fill(float *values, int64_t count, const char *name)
-{
-    for (int64_t i = 0; i < count; i++)
-        values[i] = (float)(2 * atr_rng_unit(atr_fnv1a64(name), (uint64_t)i) - 1);
-}
-
-static float *copy(const float *from, int64_t count)
-{
-    float *to = NULL;
-
-    must(ATR_NEW(count, &to));
-    memcpy(to, from, (size_t)count * sizeof *to);
-    return to;
-}
 
 /* A group with one more member, whose pictures are the same. */
 static atr_status twice(void *user, double *values, int64_t count)
@@ -72,7 +56,7 @@ static void run_steps(atr_plan *plan, atr_params *params, const setting *s)
 
     must(ATR_NEW(pixels * 3, &images));
     must(ATR_NEW(pixels, &labels));
-    fill(images, pixels * 3, "images");
+    network_fill(images, pixels * 3, "images");
     for (int64_t i = 0; i < pixels; i++)
         labels[i] = (uint8_t)(i * 7 % (CLASSES + 1));
     for (int step = 0; step < STEPS; step++) {
@@ -119,9 +103,9 @@ static outcome run(const setting *s, int rewrites, bool recompute)
     must(atr_plan_create(graph, params, backend, &options, &plan));
     run_steps(plan, params, s);
     o.gradient_count = atr_params_flat_count(params);
-    o.gradients = copy(atr_params_flat_gradients(params), o.gradient_count);
+    o.gradients = network_copy(atr_params_flat_gradients(params), o.gradient_count);
     o.buffer_count = atr_params_buffer_count(params);
-    o.buffers = copy(atr_params_flat_buffers(params), o.buffer_count);
+    o.buffers = network_copy(atr_params_flat_buffers(params), o.buffer_count);
     o.tracked = sum_tracked(params);
     o.arena = atr_plan_arena_bytes(plan);
     o.again = atr_plan_again_count(plan);

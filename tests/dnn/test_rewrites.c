@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 
-#include "core/rng.h"
 #include "dnn/model.h"
 #include "tests/support/network.h"
 
@@ -39,21 +38,6 @@ typedef struct result {
     int steps;
 } result;
 
-static void fill(float *values, int64_t count, const char *name)
-{
-    for (int64_t i = 0; i < count; i++)
-        values[i] = (float)(2 * atr_rng_unit(atr_fnv1a64(name), (uint64_t)i) - 1);
-}
-
-static float *copy(const float *from, int64_t count)
-{
-    float *to = NULL;
-
-    must(ATR_NEW(count, &to));
-    memcpy(to, from, (size_t)count * sizeof *to);
-    return to;
-}
-
 static result run_typed(const atr_graph *graph, const char *name, const atr_plan_options *options,
                         atr_dtype precision)
 {
@@ -75,24 +59,24 @@ static result run_typed(const atr_graph *graph, const char *name, const atr_plan
         const atr_tensor t = atr_params_value(params, p);
         if (spec->kind != ATR_PARAM_TRACKED &&
             spec->kind != ATR_PARAM_RUNNING_VAR) /* variance 0 is allowed: eps keeps it finite */
-            fill(t.data, atr_tensor_count(&t), spec->name);
+            network_fill(t.data, atr_tensor_count(&t), spec->name);
     }
     must(ATR_NEW(pixels * 3, &images));
     must(ATR_NEW(pixels, &labels));
-    fill(images, pixels * 3, "images");
+    network_fill(images, pixels * 3, "images");
     for (int64_t i = 0; i < pixels; i++)
         labels[i] = (uint8_t)(i * 7 % (CLASSES + 1));
     must(atr_plan_create(graph, params, backend, options, &plan));
     must(atr_plan_forward(plan, images));
     const atr_tensor logits = atr_plan_logits(plan);
     r.logit_count = atr_tensor_count(&logits);
-    r.logits = copy(logits.data, r.logit_count);
+    r.logits = network_copy(logits.data, r.logit_count);
     r.steps = atr_plan_step_count(plan);
     if (options->mode == ATR_TRAIN) {
         must(atr_plan_cross_entropy(plan, labels, NULL, (double)pixels, &loss));
         must(atr_plan_backward(plan, NULL, NULL));
         r.gradient_count = atr_params_flat_count(params);
-        r.gradients = copy(atr_params_flat_gradients(params), r.gradient_count);
+        r.gradients = network_copy(atr_params_flat_gradients(params), r.gradient_count);
     }
     atr_plan_destroy(plan);
     atr_params_destroy(params);
@@ -473,7 +457,7 @@ static void expect_same_bits(atr_graph *graph, int64_t channels, int64_t height,
                            &params));
     must(atr_model_init(params, ATR_INIT_KAIMING, 1, 1));
     must(ATR_NEW(BATCH * height * width * channels, &images));
-    fill(images, BATCH * height * width * channels, "images");
+    network_fill(images, BATCH * height * width * channels, "images");
     for (int threads = 1; threads <= 3; threads++)
         for (int64_t batch = 1; batch <= BATCH; batch += BATCH - 1) {
             const atr_plan_options options = {.mode = ATR_INFER,
@@ -489,7 +473,7 @@ static void expect_same_bits(atr_graph *graph, int64_t channels, int64_t height,
             const atr_tensor logits = atr_plan_logits(plan);
             if (want == NULL) {
                 count = atr_tensor_count(&logits);
-                want = copy(logits.data, count);
+                want = network_copy(logits.data, count);
             }
             assert_memory_equal(logits.data, want, (size_t)count * sizeof *want);
             atr_plan_destroy(plan);

@@ -11,6 +11,7 @@
 #include "io/path.h"
 #include "io/safetensors.h"
 #include "io/weights_impl.h"
+#include "tests/support/checkpoint_sample.h"
 #include "tests/support/full_disk.h"
 #include "tests/support/scratch.h"
 
@@ -46,25 +47,12 @@ static void sample_make(sample *s)
     memset(s, 0, sizeof *s);
     s->folder = scratch_create();
     s->path = scratch_text("%s/m.safetensors", s->folder);
-    strcpy(s->info.architecture, "deeplabv3plus");
-    strcpy(s->info.backbone, "mobilenetv2");
-    strcpy(s->info.fit, "stretch");
+    checkpoint_sample_info(&s->info);
+    strncpy(s->info.fit, "stretch", sizeof s->info.fit); /* the rest is zeroed: whole structs are compared */
     s->info.output_stride = 8;
-    s->info.align_corners = true;
-    s->info.classes = 5;
-    strcpy(s->info.class_names[0], "background");
-    strcpy(s->info.class_names[1], "Stra\xc3\x9f"
-                                   "e");
-    strcpy(s->info.class_names[4], "spaces, commas, \"quotes\", back\\slash");
-    for (int i = 0; i < 256 * 3; i++)
-        s->info.palette[i / 3][i % 3] = (uint8_t)(i * 7);
-    s->info.channels = 3;
-    for (int c = 0; c < 3; c++) {
-        s->info.scale[c] = 1.0 / 255 / (c + 1);
+    strncpy(s->info.class_names[4], "spaces, commas, \"quotes\", back\\slash", sizeof s->info.class_names[4]);
+    for (int c = 0; c < 3; c++)
         s->info.offset[c] = -1e-17 * c;
-    }
-    s->info.height = 512;
-    s->info.width = 1024;
     s->info.pad_value = 128.1;
     must_be_ok(atr_params_create(specs, SPECS, &atr_host_allocator, &s->params));
     for (int64_t i = 0; i < SPECS; i++) {

@@ -35,30 +35,36 @@ void checkpoint_sample_fill(atr_params *params, uint64_t seed)
     }
 }
 
+void checkpoint_sample_info(atr_model_info *info)
+{
+    memset(info, 0, sizeof *info);
+    strcpy(info->architecture, "deeplabv3plus");
+    strcpy(info->backbone, "mobilenetv2");
+    strcpy(info->fit, "letterbox");
+    info->output_stride = 16;
+    info->align_corners = true;
+    info->classes = 5;
+    strcpy(info->class_names[0], "background");
+    strcpy(info->class_names[1], "Stra\xc3\x9f"
+                                 "e");
+    strcpy(info->class_names[4], "a name with spaces, commas and \"quotes\"");
+    for (int i = 0; i < 256 * 3; i++)
+        info->palette[i / 3][i % 3] = (uint8_t)(i * 7);
+    info->channels = 3;
+    for (int c = 0; c < 3; c++) {
+        info->scale[c] = 1.0 / 255 / (c + 1);
+        info->offset[c] = -0.1 * c;
+    }
+    info->height = 512;
+    info->width = 1024;
+    info->pad_value = 128;
+}
+
 void checkpoint_sample_make(checkpoint_sample *s, uint64_t seed)
 {
     memset(s, 0, sizeof *s);
     s->folder = scratch_create();
-    strcpy(s->info.architecture, "deeplabv3plus");
-    strcpy(s->info.backbone, "mobilenetv2");
-    strcpy(s->info.fit, "letterbox");
-    s->info.output_stride = 16;
-    s->info.align_corners = true;
-    s->info.classes = 5;
-    strcpy(s->info.class_names[0], "background");
-    strcpy(s->info.class_names[1], "Stra\xc3\x9f"
-                                   "e");
-    strcpy(s->info.class_names[4], "a name with spaces, commas and \"quotes\"");
-    for (int i = 0; i < 256 * 3; i++)
-        s->info.palette[i / 3][i % 3] = (uint8_t)(i * 7);
-    s->info.channels = 3;
-    for (int c = 0; c < 3; c++) {
-        s->info.scale[c] = 1.0 / 255 / (c + 1);
-        s->info.offset[c] = -0.1 * c;
-    }
-    s->info.height = 512;
-    s->info.width = 1024;
-    s->info.pad_value = 128;
+    checkpoint_sample_info(&s->info);
 
     must(atr_params_create(checkpoint_specs, CHECKPOINT_SPECS, &atr_host_allocator, &s->params));
     checkpoint_sample_fill(s->params, seed);

@@ -22,6 +22,9 @@ typedef struct checkpoint_sample {
     atr_checkpoint ckpt;
 } checkpoint_sample;
 
+/* A model's description with something in every field. */
+void checkpoint_sample_info(atr_model_info *info);
+
 void checkpoint_sample_make(checkpoint_sample *s, uint64_t seed);
 void checkpoint_sample_free(checkpoint_sample *s);
 

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "core/rng.h"
+
 void must(atr_status status)
 {
     if (status != ATR_OK)
@@ -85,4 +87,19 @@ float *network_logits(const network *net, atr_plan *plan)
     for (int64_t n = 0; n < net->c.batch; n++)
         must(atr_plan_enlarge(plan, n, logits + n * one));
     return logits;
+}
+
+void network_fill(float *values, int64_t count, const char *name)
+{
+    for (int64_t i = 0; i < count; i++)
+        values[i] = (float)(2 * atr_rng_unit(atr_fnv1a64(name), (uint64_t)i) - 1);
+}
+
+float *network_copy(const float *from, int64_t count)
+{
+    float *to = NULL;
+
+    must(ATR_NEW(count, &to));
+    memcpy(to, from, (size_t)count * sizeof *to);
+    return to;
 }

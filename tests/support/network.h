@@ -27,4 +27,9 @@ atr_plan *network_plan(const network *net, atr_mode mode, int rewrites, bool kee
 /* Enlarged logits of the whole batch, [N,K,H,W], to be freed with atr_free. */
 float *network_logits(const network *net, atr_plan *plan);
 
+/* Uniform numbers in -1..1 from `name`. */
+void network_fill(float *values, int64_t count, const char *name);
+/* A copy, to be freed with atr_free. */
+float *network_copy(const float *from, int64_t count);
+
 #endif
