@@ -407,7 +407,7 @@ static void *watch(void *argument)
     return NULL;
 }
 
-/* One file for each rank's connection. */
+/* A file for each connection: rank 0's to all, and two of MPI to each rank that this one exchanges with over TCP. */
 static void raise_file_limit(int wanted)
 {
     struct rlimit limit;
@@ -465,10 +465,10 @@ atr_status atr_comm_watch(atr_comm *comm, const atr_watch_options *options)
 
     comm->monitor = m;
     ATR_TRY(atr_comm_agree(comm, status));
-    if (comm->rank == 0 && comm->size > 1) {
-        raise_file_limit(comm->size + 2 * GUESTS);
+    if (comm->size > 1)
+        raise_file_limit(3 * comm->size + 2 * GUESTS);
+    if (comm->rank == 0 && comm->size > 1)
         m->listener = atr_monitor_wire_listen(comm->host, &where);
-    }
     ATR_TRY(atr_comm_broadcast(comm, &where, sizeof where, 0));
     m->where = where;
     if (comm->size > 1 || options->stall_timeout > 0)
