@@ -149,30 +149,31 @@ static void list_collectives(const atr_bench *b, atr_step_trace *trace)
         trace->after[trace->after_count++] = (double)span.count * (double)sizeof(float);
 }
 
-/* The means over the ranks, each figure for itself; waiting for slow ones is the forecast's affair (`spread`). */
-static atr_status mean_figures(atr_comm *comm, atr_step_trace *trace)
+/* All ranks take the slowest one's figures: it is what the others wait for, in sums of gradients too. On a machine whose cores do other work
+ * as well ranks are uneven for seconds, which a mean would hide; chance from step to step is the forecast's affair (`spread`). */
+static atr_status slowest_figures(atr_comm *comm, atr_step_trace *trace)
 {
-    enum { PHASES = 3 };
-    double *const phases[PHASES] = {trace->forward, trace->backward, trace->update};
-    const int64_t rows = PHASES + trace->slice_count, count = ATR_TRACE_FIGURES * rows + 1;
-    double *values = NULL;
+    const int ranks = atr_comm_size(comm);
+    const double mine = trace->forward[ATR_TRACE_MEDIAN] + trace->backward[ATR_TRACE_MEDIAN] +
+                        trace->update[ATR_TRACE_MEDIAN];
+    double *all = NULL;
+    int slowest = 0;
     atr_status status = ATR_OK;
 
-    ATR_TRY(atr_comm_agree(comm, ATR_NEW(count, &values)));
-    for (int64_t i = 0; i < rows; i++)
-        memcpy(values + ATR_TRACE_FIGURES * i, i < PHASES ? phases[i] : trace->slices[i - PHASES].at,
-               ATR_TRACE_FIGURES * sizeof *values);
-    values[count - 1] = trace->spread;
-    ATR_TRY(atr_comm_sum_f64(comm, values, count));
-    for (int64_t i = 0; i < count; i++)
-        values[i] /= atr_comm_size(comm);
-    for (int64_t i = 0; i < rows; i++)
-        memcpy(i < PHASES ? phases[i] : trace->slices[i - PHASES].at, values + ATR_TRACE_FIGURES * i,
-               ATR_TRACE_FIGURES * sizeof *values);
-    trace->spread = values[count - 1];
+    ATR_TRY(atr_comm_agree(comm, ATR_NEW(ranks, &all)));
+    ATR_TRY(atr_comm_gather(comm, &mine, sizeof mine, all));
+    for (int r = 1; r < ranks; r++)
+        if (all[r] > all[slowest])
+            slowest = r;
+    ATR_TRY(atr_comm_broadcast(comm, trace->forward, sizeof trace->forward, slowest));
+    ATR_TRY(atr_comm_broadcast(comm, trace->backward, sizeof trace->backward, slowest));
+    ATR_TRY(atr_comm_broadcast(comm, trace->update, sizeof trace->update, slowest));
+    ATR_TRY(atr_comm_broadcast(comm, &trace->spread, sizeof trace->spread, slowest));
+    ATR_TRY(
+        atr_comm_broadcast(comm, trace->slices, (size_t)trace->slice_count * sizeof *trace->slices, slowest));
 
 done:
-    atr_free(values);
+    atr_free(all);
     return status;
 }
 
@@ -189,7 +190,7 @@ static atr_status write_trace(const atr_bench *b)
                                                (long long)b->height, (long long)b->width,
                                                b->session.threads.count, atr_isa_name(atr_isa_level()))));
     ATR_TRY(atr_comm_agree(b->comm, atr_step_recorder_figures(b->train.recorder, &trace)));
-    ATR_TRY(mean_figures(b->comm, &trace));
+    ATR_TRY(slowest_figures(b->comm, &trace));
     ATR_TRY(atr_comm_agree(b->comm,
                            atr_comm_rank(b->comm) == 0 ? atr_step_trace_write(&trace, o->trace) : ATR_OK));
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "apps/commands.h"
+#include "apps/launcher.h"
 #include "apps/runread.h"
 #include "apps/stop.h"
 #include "apps/train_impl.h"
@@ -34,6 +35,12 @@ static void say(void *user, const char *message)
         _exit(ATR_EXIT_FAILED);
 }
 
+static void lost(void *user)
+{
+    (void)user;
+    atr_launcher_hurry();
+}
+
 static void end(void *user, int code)
 {
     (void)user;
@@ -42,8 +49,12 @@ static void end(void *user, int code)
 
 atr_status atr_train_guard(atr_comm *comm, const atr_train_options *options)
 {
-    const atr_watch_options watch = {
-        .stall_timeout = options->stall_timeout, .say = say, .end = end, .code = ATR_EXIT_FAILED};
+    const atr_watch_options watch = {.stall_timeout = options->stall_timeout,
+                                     .lost_timeout = options->lost_timeout,
+                                     .say = say,
+                                     .end = end,
+                                     .lost = lost,
+                                     .code = ATR_EXIT_FAILED};
 
     return atr_comm_watch(comm, &watch);
 }

@@ -30,7 +30,7 @@ typedef struct atr_train_options {
     int64_t eval_period, save_period, save_steps, log_interval, loader_threads;
     int64_t freeze_epochs, freeze_batch, accumulate, norm_ranks;
     double lr, min_lr, momentum, weight_decay, init_gain, power, warmup, clip, ema, target_miou,
-        stall_timeout;
+        stall_timeout, lost_timeout;
     int optimizer, schedule, init, compat, eval_fit, frozen_norm;
     atr_list dropout;
     atr_list augment[ATR_AUGMENT_KINDS];

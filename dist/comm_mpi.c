@@ -321,11 +321,16 @@ static const atr_transport mpi_transport = {
     .split = split,
 };
 
-/* For less than 4 ranks Open MPI 4.1 sums by a binomial tree (all data to one rank and back), which takes twice as long as Rabenseifner's
+/* Over TCP a message first asks whether it may come. With one connection between two ranks that question, and its answer, wait behind the
+ * data of other messages, and each direction stands still while the other one is busy: 2 ranks at 200 Mbit/s, gradients of 11.6 MB in bf16,
+ * from the first bucket to the last sum: 590 ms, with two connections 530, the wire alone takes 473.
+ *
+ * For less than 4 ranks Open MPI 4.1 sums by a binomial tree (all data to one rank and back), which takes twice as long as Rabenseifner's
  * algorithm that it has for more: 16 MiB over 2 hosts at 1 Gbit/s in 264 ms instead of 154 ms. The user's own choice stays. */
 static void choose_algorithms(void)
 {
     setenv("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "3", 0);
+    setenv("OMPI_MCA_btl_tcp_links", "2", 0);
 }
 
 static atr_status start_mpi(mpi_state *state, bool *threads)

@@ -24,7 +24,8 @@ enum { FEW = 64, GUESTS = 32, REPORTS_PER_SECOND = 1000, STEP_SHIFT = 8 };
 /* A connection and whose it is. */
 typedef struct peer {
     atr_monitor_wire wire;
-    int rank; /* -1: it has not said so yet */
+    int rank;        /* -1: it has not said so yet */
+    double answered; /* clock at which all that was sent had arrived */
 } peer;
 
 struct atr_monitor {
@@ -56,6 +57,7 @@ struct atr_monitor {
     double reported;     /* clock */
     int64_t seen_position, seen_beats;
     double moved;     /* clock of the last progress */
+    bool lost;        /* a node is */
     double end_at;    /* clock; 0: not planned */
     char *end_reason; /* to be said then; NULL: nothing */
 };
@@ -123,6 +125,8 @@ static void end_job(atr_monitor *m, const char *message)
                 atr_monitor_wire_close(&m->peers[i].wire);
         nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
     }
+    if (m->lost && m->options.lost != NULL)
+        m->options.lost(m->options.user);
     m->options.end(m->options.user, m->options.code);
 }
 
@@ -148,18 +152,60 @@ static void plan_end_of_failure(atr_monitor *m, int rank, const char *host, cons
     atr_free(reason);
 }
 
+/* Whether it matters that this rank is gone. */
+static bool missed(const atr_monitor *m, int rank)
+{
+    return rank >= 0 && !m->ranks[rank].left && !atomic_load(&m->agreed) && !atomic_load(&m->aborting);
+}
+
+static void end_without(atr_monitor *m, const char *message)
+{
+    if (m->rank <= 1)
+        end_job(m, message);
+    else
+        plan_end(m, stagger_s, message); /* rank 0 is gone, and rank 1 says so */
+}
+
 /* A connection has ended without a goodbye. */
 static void lose(atr_monitor *m, int rank)
 {
     atr_text text = {0};
 
-    if (rank < 0 || m->ranks[rank].left || atomic_load(&m->agreed) || atomic_load(&m->aborting))
+    if (!missed(m, rank))
         return;
     atr_monitor_lost(&m->ranks[rank], rank, m->size, &text);
-    if (m->rank <= 1)
-        end_job(m, text.bytes);
-    else
-        plan_end(m, stagger_s, text.bytes); /* rank 0 is gone, and rank 1 says so */
+    end_without(m, text.bytes);
+    atr_free(text.bytes);
+}
+
+/* Ranks whose node no longer answers. Before a report is sent: what the last one was has had the time between two. */
+static void look_for_lost(atr_monitor *m)
+{
+    const double timeout = m->options.lost_timeout;
+    double seconds = 0;
+    int lost = -1, others = 0;
+    atr_text text = {0};
+
+    for (int i = 0; i < m->peer_count && timeout > 0; i++) {
+        peer *const p = &m->peers[i];
+        const double unanswered = atr_monitor_wire_unanswered(&p->wire);
+        if (unanswered <= 0)
+            p->answered = m->clock;
+        const double waited =
+            least(unanswered, m->clock - p->answered); /* of its last answer, too, it may be long */
+        if (waited < timeout || !missed(m, p->rank))
+            continue;
+        others += lost >= 0;
+        if (lost < 0 || p->rank < lost) {
+            lost = p->rank;
+            seconds = waited;
+        }
+    }
+    if (lost < 0)
+        return;
+    m->lost = true;
+    atr_monitor_unreachable(&m->ranks[lost], lost, others, seconds, m->size, &text);
+    end_without(m, text.bytes);
     atr_free(text.bytes);
 }
 
@@ -212,7 +258,7 @@ static void accept_all(atr_monitor *m)
 
     while (m->peer_count < m->peer_room && atr_monitor_wire_accept(m->listener, &wire)) {
         atr_monitor_wire_send(&wire, &hello, NULL);
-        m->peers[m->peer_count++] = (peer){wire, -1};
+        m->peers[m->peer_count++] = (peer){wire, -1, m->clock};
     }
 }
 
@@ -310,6 +356,7 @@ static void report(atr_monitor *m)
 
     m->reported = m->clock;
     note(m, &own);
+    look_for_lost(m);
     send_all(m, ATR_PACKET_BEAT, NULL);
     judge(m);
 }
@@ -360,7 +407,7 @@ static void *watch(void *argument)
     return NULL;
 }
 
-/* One file for each rank's connection. */
+/* A file for each connection: rank 0's to all, and two of MPI to each rank that this one exchanges with over TCP. */
 static void raise_file_limit(int wanted)
 {
     struct rlimit limit;
@@ -418,10 +465,10 @@ atr_status atr_comm_watch(atr_comm *comm, const atr_watch_options *options)
 
     comm->monitor = m;
     ATR_TRY(atr_comm_agree(comm, status));
-    if (comm->rank == 0 && comm->size > 1) {
-        raise_file_limit(comm->size + 2 * GUESTS);
+    if (comm->size > 1)
+        raise_file_limit(3 * comm->size + 2 * GUESTS);
+    if (comm->rank == 0 && comm->size > 1)
         m->listener = atr_monitor_wire_listen(comm->host, &where);
-    }
     ATR_TRY(atr_comm_broadcast(comm, &where, sizeof where, 0));
     m->where = where;
     if (comm->size > 1 || options->stall_timeout > 0)

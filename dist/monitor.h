@@ -10,6 +10,8 @@
  * its own, which works between nodes and needs nothing of MPI. From that rank 0's thread knows
  *
  *   - that a rank has ended: the system closes its connection, and no goodbye came before (R01 at once);
+ *   - that a rank's node is gone, or the network to it: its system no longer answers, as it does for a process that is stopped
+ *     (R01 after the lost timeout);
  *   - that a rank has failed and cannot tell it in an agreement, because the others are elsewhere (R01 after some seconds);
  *   - that nothing moves: the ranks that are furthest behind have done nothing new for the stall timeout. They are the late ones;
  *     what they are doing, and whether they still give signs of life, says why (R01).
@@ -39,10 +41,13 @@ const char *atr_activity_name(atr_activity activity);
 
 typedef struct atr_watch_options {
     double stall_timeout; /* seconds without progress after which the job is ended; 0: never */
+    double lost_timeout;  /* seconds without an answer of a rank's node after which it is lost; 0: never */
     /* Called by the watching thread when the job has to end: first, by the rank whose turn it is, `say` with the reason, then `end`, which
      * must end the process and not return. The thread that trains may be anywhere, with any lock held. */
     void (*say)(void *user, const char *message);
     void (*end)(void *user, int code);
+    /* NULL, or called before `end` where a node is lost: a launcher that waits for its own part there has to be told. */
+    void (*lost)(void *user);
     void *user;
     int code; /* that a job ends with when a rank has failed */
 } atr_watch_options;

@@ -29,6 +29,10 @@ double atr_monitor_patience(const atr_sighting *rank, double timeout);
 /* R01 of a rank that has ended without a goodbye, appended to `message`. */
 void atr_monitor_lost(const atr_sighting *rank, int number, int count, atr_text *message);
 
+/* R01 of rank `number`, and of `others` beside it, whose machine has not answered for `seconds`, appended to `message`. */
+void atr_monitor_unreachable(const atr_sighting *rank, int number, int others, double seconds, int count,
+                             atr_text *message);
+
 /* R01 of rank `number`, which has stood still for a while and hears nothing of rank 0: it says what it knows, of itself and, where
  * `zero` is not NULL, of rank 0. Appended to `message`. */
 void atr_monitor_blind(const atr_sighting *own, int number, const atr_sighting *zero, atr_text *message);
@@ -81,6 +85,9 @@ void atr_monitor_wire_send(atr_monitor_wire *wire, atr_packet *packet, const cha
  * as opposed to the network), or it is a stranger. */
 int atr_monitor_wire_receive(atr_monitor_wire *wire, uint64_t token, atr_packet *packet,
                              char text[ATR_PACKET_TEXT + 1], bool *died);
+/* Seconds for which the machine at the other end has not taken what was sent to it; 0: it has, or nothing was sent. A process that
+ * is stopped or busy changes nothing: its system answers. */
+double atr_monitor_wire_unanswered(const atr_monitor_wire *wire);
 void atr_monitor_wire_close(atr_monitor_wire *wire);
 
 /* monitor.c, for comm.c; all take NULL. */

@@ -138,6 +138,17 @@ void atr_monitor_lost(const atr_sighting *rank, int number, int count, atr_text 
         (long long)rank->step, count);
 }
 
+void atr_monitor_unreachable(const atr_sighting *rank, int number, int others, double seconds, int count,
+                             atr_text *message)
+{
+    atr_text_append(message, "R01: node %s has not answered for %.0f s (node or network down): rank %d on it",
+                    rank->host, seconds, number);
+    if (others > 0)
+        atr_text_append(message, " and %d other%s", others, others > 1 ? "s" : "");
+    atr_text_append(message, ", last seen in \"%s\" of step %lld. Stopping all %d ranks (--lost-timeout).",
+                    atr_activity_name(rank->activity), (long long)rank->step, count);
+}
+
 void atr_monitor_blind(const atr_sighting *own, int number, const atr_sighting *zero, atr_text *message)
 {
     atr_text_append(message, "R01: rank %d on node %s: stalled %.0f s in \"%s\" of step %lld", number,

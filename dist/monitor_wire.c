@@ -182,6 +182,16 @@ int atr_monitor_wire_receive(atr_monitor_wire *wire, uint64_t token, atr_packet 
     }
 }
 
+double atr_monitor_wire_unanswered(const atr_monitor_wire *wire)
+{
+    struct tcp_info info = {0};
+    socklen_t length = sizeof info;
+
+    if (wire->file < 0 || getsockopt(wire->file, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
+        return 0;
+    return info.tcpi_unacked > 0 ? 1e-3 * (double)info.tcpi_last_ack_recv : 0;
+}
+
 void atr_monitor_wire_close(atr_monitor_wire *wire)
 {
     if (wire->file >= 0)

@@ -1,4 +1,4 @@
-# Ranks watch each other between hosts: the messages name the host of a rank that dies or stands still there, and a cut cable is no hang.
+# Ranks watch each other between hosts: the messages name the host of a rank that dies or stands still there, and what a cut cable ends, ends within ten seconds.
 . "$(dirname "$0")/../apps/train_common.sh"
 need_mpi
 . "$(dirname "$0")/net_common.sh"
@@ -23,20 +23,6 @@ faulty stopped
 says err 'R01: stalled 4' 'at step 4 in "all-reduce": waiting for rank 1 on node node2' "without a sign of life for "
 unset ATR_TEST_FAULT
 
-# Both hosts lose sight of each other: with the settings of cluster/env.sh MPI's daemon believes it in a minute. Where a rank ends sooner (a stall timeout
-# below that), mpirun's own orders to the lost host are what it waits for, a quarter of an hour.
-stall=150
-settings=$(bash -c '. "$0" && printenv | grep ^OMPI_MCA_oob_tcp_keepalive_' "$ATR_SOURCE_DIR/cluster/env.sh")
-[ "$(echo "$settings" | wc -l)" -eq 3 ] || fail "env.sh says nothing of lost nodes"
-export $settings
-(
-    until grep -q '"step":3,' cut/log.jsonl 2>/dev/null; do sleep 0.1; done
-    ip -n "$net_name-2" link set cable down
-) &
-began=$(date +%s)
-faulty cut
-took=$(($(date +%s) - began))
-[ $took -lt 140 ] || fail "the job lived on for $took s after the cable was cut"
-echo "cable cut: ended after $took s"
-expect 75 "$ATROUS" train data.h5 -o cut --resume --max-time 1
-says out "resumed after step"
+# A cut cable, and a process that is stopped for longer than a node may be silent.
+most=10
+. "$(dirname "$0")/net_cut_test.sh"

@@ -23,11 +23,11 @@ measure_network() {
 
 # compare PERCENT BUCKET_MB WIRE [PROGRESS]: steps of two hosts, each after one that the hosts make without each other, from which the forecast is
 # made; the two differ by PERCENT at most, by medians or by minima. A host has one core here, which a thread that looks after the sums takes
-# from the computing one: for either the forecast is that of polling. This machine has other work: the best of four counts, and a model
-# that leaves something out is wrong four times.
+# from the computing one: for either the forecast is that of polling. This machine has other work: the better of two counts, and a model
+# that leaves something out is wrong twice.
 compare() {
     attempt=0
-    while [ $((attempt += 1)) -le 4 ]; do
+    while [ $((attempt += 1)) -le 2 ]; do
         [ $attempt -eq 1 ] || measure_network
         expect 0 net_run 1 "$ATROUS" bench train --size 128 -n 5 --warmup 1 --against-alone --trace trace.json --json \
             --allreduce flat --bucket-mb "$2" --wire "$3" --progress "${4:-poll}"

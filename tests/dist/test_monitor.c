@@ -139,6 +139,59 @@ static void a_run_that_is_set_up_gets_more_time(void **unused)
     assert_true(stalled(ranks, words));
 }
 
+static void a_node_that_does_not_answer_is_named_with_its_ranks(void **unused)
+{
+    atr_sighting ranks[RANKS];
+    atr_text text = {0};
+
+    (void)unused;
+    at_work(ranks);
+    atr_monitor_unreachable(&ranks[2], 2, 1, 6.4, RANKS, &text);
+    assert_string_equal(
+        text.bytes,
+        "R01: node c01 has not answered for 6 s (node or network down): rank 2 on it and 1 other, last "
+        "seen in \"all-reduce\" of step 88. Stopping all 4 ranks (--lost-timeout).");
+    atr_free(text.bytes);
+}
+
+/* Its system takes what is sent to it: it is no lost node, however long it stands still. */
+static void a_stopped_process_answers(void **unused)
+{
+    atr_meeting_point where;
+    atr_monitor_wire there = {.file = -1}, here = {.file = -1};
+    atr_packet packet = {.kind = ATR_PACKET_BEAT, .host = "c01"};
+    const _Atomic bool never = false;
+    const int listener = atr_monitor_wire_listen("here", &where);
+    int state = 0;
+
+    (void)unused;
+    assert_true(listener >= 0);
+    packet.token = where.token;
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (atr_monitor_wire_connect(&there, &where, "here", &never))
+            raise(SIGSTOP);
+        _exit(1);
+    }
+    for (int i = 0; i < 500 && here.file < 0; i++) {
+        (void)(atr_monitor_wire_accept(listener, &here) || usleep(10000));
+    }
+    assert_true(here.file >= 0);
+    atr_monitor_wire_send(&here, &packet, NULL);
+    assert_int_equal(waitpid(child, &state, WUNTRACED), child);
+    assert_true(WIFSTOPPED(state));
+    for (int i = 0; i < 100; i++)
+        atr_monitor_wire_send(&here, &packet, NULL);
+    for (int i = 0; i < 500 && atr_monitor_wire_unanswered(&here) > 0; i++)
+        usleep(10000);
+    assert_true(atr_monitor_wire_unanswered(&here) == 0);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &state, 0), child);
+    atr_monitor_wire_close(&here);
+    close(listener);
+}
+
 /* Both ends of a connection on this machine. */
 static void connections_carry_whole_packets_of_their_own_job(void **unused)
 {
@@ -218,6 +271,8 @@ int main(void)
         cmocka_unit_test(a_network_that_hangs_has_no_late_rank),
         cmocka_unit_test(ranks_that_left_are_not_waited_for),
         cmocka_unit_test(a_run_that_is_set_up_gets_more_time),
+        cmocka_unit_test(a_node_that_does_not_answer_is_named_with_its_ranks),
+        cmocka_unit_test(a_stopped_process_answers),
         cmocka_unit_test(connections_carry_whole_packets_of_their_own_job),
     };
 
