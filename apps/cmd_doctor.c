@@ -1,4 +1,5 @@
 /* atrous doctor: what this machine and this build can do, and whether files are sound. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "dnn/cpu/onednn.h"
 #include "io/dataset.h"
 #include "io/path.h"
+#include "io/volume.h"
 
 /* ATR_ISA with a name that does not exist is the user's fault: the only finding about instructions. */
 static int64_t say_instructions(void)
@@ -114,6 +116,19 @@ done:
     return status;
 }
 
+/* A line for each file system that a named file lies on. */
+static void say_volumes(const atr_options *options)
+{
+    for (int64_t i = 0; i < atr_options_positional_count(options); i++) {
+        const char *const path = atr_options_positional(options, i);
+        bool said = false;
+        for (int64_t k = 0; k < i && !said; k++)
+            said = atr_volume_same(atr_options_positional(options, k), path);
+        if (!said)
+            atr_doctor_say_volume(path);
+    }
+}
+
 static int64_t examine(const atr_options *options)
 {
     const int64_t files = atr_options_positional_count(options);
@@ -133,8 +148,7 @@ static int64_t examine(const atr_options *options)
     atr_doctor_say("gnuplot", on_path("gnuplot")
                                   ? "found"
                                   : "not found: `atrous report` draws no curves (Debian: gnuplot-nox)");
-    for (int64_t i = 0; i < files; i++)
-        atr_doctor_say_volume(atr_options_positional(options, i));
+    say_volumes(options);
     atr_doctor_say_start(&machine, files > 0 ? atr_options_positional(options, 0) : "DATA.h5");
     for (int64_t i = 0; i < files; i++)
         if (check_file(atr_options_positional(options, i), threads.count) != ATR_OK) {

@@ -71,14 +71,12 @@ static void say_phase(const atr_trainer *trainer, const atr_train_phase *phase)
                   phase->schedule.min_lr, trainer->options->fit_lr ? " (scaled to the batch)" : "");
 }
 
-/* T04, as the reference counts: by the batch and steps of an epoch without a frozen backbone. */
+/* T04, as the reference counts: as if the backbone were never frozen. */
 static void warn_few_steps(const atr_trainer *trainer)
 {
     const atr_train_options *const options = trainer->options;
     const int64_t wanted = atr_schedule_wanted_steps(trainer->config.optim.kind);
-    const int64_t *samples = NULL;
-    const int64_t epoch_steps =
-        atr_dataset_split(trainer->dataset, ATR_SPLIT_TRAIN, &samples) / options->batch;
+    const int64_t epoch_steps = atr_train_phase_steps(trainer, &(atr_train_phase){.batch = options->batch});
     const int64_t total = epoch_steps * options->epochs;
 
     if (trainer->root && !trainer->resumed && epoch_steps > 0 && total <= wanted)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -70,6 +71,13 @@ atr_status atr_volume_of(const char *path, atr_volume *out)
     out->bytes = (int64_t)(facts.f_blocks * facts.f_frsize);
     out->free_bytes = (int64_t)(facts.f_bavail * facts.f_frsize);
     return ATR_OK;
+}
+
+bool atr_volume_same(const char *path, const char *other)
+{
+    struct stat one, two;
+
+    return stat(path, &one) == 0 && stat(other, &two) == 0 && one.st_dev == two.st_dev;
 }
 
 bool atr_volume_locks(const char *path)

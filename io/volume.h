@@ -18,6 +18,9 @@ typedef struct atr_volume {
 /* ATR_ERR_NOT_FOUND, ATR_ERR_IO with the path. */
 atr_status atr_volume_of(const char *path, atr_volume *out);
 
+/* Whether both paths lie on one file system; false where one of them is not there. */
+bool atr_volume_same(const char *path, const char *other);
+
 /* Whether an open of `path` for reading could also lock it, as HDF5 does by default; false only where the file system refuses. */
 bool atr_volume_locks(const char *path);
 

@@ -258,6 +258,11 @@ static void the_doctor_reads_files_to_their_end(void **state)
                    in("shapes/JPEGImages/shape_00000.jpg"), NULL);
     command_expect(0, "back end", atr_cmd_doctor, "doctor", NULL);
     command_expect(0, "file system", atr_cmd_doctor, "doctor", in("shapes.h5"), NULL);
+    command_result r = command_run(atr_cmd_doctor, "doctor", in("shapes.h5"), in("model.h5"), NULL);
+    const char *const first = strstr(r.out, "file system");
+    assert_non_null(first);
+    assert_null(strstr(first + 1, "file system")); /* both files lie on one */
+    command_free(&r);
     command_expect(0, "atrous train DATA.h5 -o RUN", atr_cmd_doctor, "doctor", NULL);
     /* A picture inside the data set: opening does not look at it, the doctor does. */
     for (size_t i = 0; i + 3 < size; i++)

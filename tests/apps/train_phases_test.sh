@@ -10,6 +10,15 @@ says err "T05" "T04: 3 epochs are 12 steps of batch 4; with sgd a good result us
 [ "$(losses sgd | wc -l)" -eq 10 ] || fail "2 + 4 + 4 steps make 10 lines"
 says sgd/log.jsonl '{"kind":"phase","epoch":2,"step":2,"frozen":false,"batch":4,"steps_per_epoch":4}'
 
+# A short last step of an epoch counts, where there is one.
+few="$ATROUS train data.h5 $small --epochs 3 --batch 5 --max-steps 1 --eval-period 0"
+expect 0 $few -o short
+says out "epochs 1-3: batch 5, 4 steps each"
+says err "T04: 3 epochs are 12 steps of batch 5; with sgd a good result usually takes more than 15000 (--epochs 3751)"
+expect 0 $few -o dropped --compat reference
+says out "epochs 1-3: batch 5, 3 steps each"
+says err "T04: 3 epochs are 9 steps of batch 5; with sgd a good result usually takes more than 15000 (--epochs 5001)"
+
 # Stopped in the frozen epoch, at its end, and behind it.
 expect 75 $train -o parts --stop-after 1
 for step in 2 5; do

@@ -256,6 +256,7 @@ static int try_to_read(const void *bytes, size_t size)
     const atr_status status = atr_image_decode_rgb(bytes, size, true, &image);
 
     assert_true(status == ATR_OK ? image.pixels != NULL : image.pixels == NULL);
+    assert_true(status == ATR_OK || strlen(atr_status_message()) > 10);
     atr_image_free(&image);
     if (atr_mask_decode(bytes, size, &mask) == ATR_OK)
         atr_mask_free(&mask);

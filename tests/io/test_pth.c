@@ -97,8 +97,8 @@ static void damage_all(const char *name, bool checksummed)
         atr_weights *weights = NULL;
         memcpy(copy, bytes, size);
         const size_t left = weights_damage(copy, size, round);
-        uint8_t *exact =
-            malloc(left + 1); /* ends where the bytes end, so that the sanitizer sees a read beyond */
+        uint8_t *exact = malloc(
+            left > 0 ? left : 1); /* ends where the bytes end, so that the sanitizer sees a read beyond */
         assert_non_null(exact);
         memcpy(exact, copy, left);
         const atr_status status = atr_weights_parse(exact, left, &weights);
