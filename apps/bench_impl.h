@@ -10,12 +10,20 @@
 
 /* The parts of `atrous bench`. */
 
+/* Whether a training step's backbone is frozen, and what its batch norms use. */
+typedef enum atr_bench_frozen {
+    ATR_BENCH_FROZEN_NO,
+    ATR_BENCH_FROZEN_RUNNING,
+    ATR_BENCH_FROZEN_BATCH,
+} atr_bench_frozen;
+
 typedef struct atr_bench_options {
     atr_session_options session;
     const char *model; /* NULL: made-up weights of the network that the rows below it describe */
     const char *backbone, *size, *trace;
     int64_t batch, classes, repeats, warmup;
     int stride; /* index: atr_bench_stride() */
+    int frozen; /* atr_bench_frozen */
     bool json, profile, against_alone, labels, dropout, recompute;
     atr_reducer_choice reducer;
 } atr_bench_options;

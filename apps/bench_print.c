@@ -6,14 +6,16 @@
 #include "apps/cli.h"
 #include "core/cpu.h"
 
-/* Multiplications of one forward pass: those of its convolutions. */
-static double forward_macs(const atr_plan *plan)
+/* 1e9 operations of the convolutions: of those that backward comes to, three forwards. */
+static double gflop_of(const atr_plan *plan)
 {
     double macs = 0;
 
-    for (int i = 0; i < atr_plan_step_count(plan); i++)
-        macs += (double)atr_step_macs(atr_plan_step(plan, i));
-    return macs;
+    for (int i = 0; i < atr_plan_step_count(plan); i++) {
+        const atr_step *step = atr_plan_step(plan, i);
+        macs += (double)atr_step_macs(step) * (step->training ? 3 : 1);
+    }
+    return 2e-9 * macs;
 }
 
 static double peak_rss_mib(void)
@@ -106,7 +108,7 @@ static void print_training(const atr_bench *b)
 static atr_status print_json(const atr_bench *b)
 {
     const atr_model_info *const info = &b->session.info;
-    const double gflop = 2e-9 * forward_macs(b->plan) * (b->training ? 3 : 1);
+    const double gflop = gflop_of(b->plan);
     json_t *out = json_pack(
         "{s:s, s:s, s:I, s:I, s:s, s:i, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, "
         "s:f, s:f, s:f}",
@@ -133,7 +135,7 @@ static atr_status print_json(const atr_bench *b)
 static void print_text(const atr_bench *b)
 {
     const atr_model_info *const info = &b->session.info;
-    const double gflop = 2e-9 * forward_macs(b->plan) * (b->training ? 3 : 1);
+    const double gflop = gflop_of(b->plan);
 
     printf("%s, %s output stride %lld, %lld classes, %lld x %lldx%lld, %s, %s, %d threads, %s\n", work_of(b),
            info->backbone, (long long)info->output_stride, (long long)info->classes, (long long)b->batch,

@@ -162,6 +162,8 @@ atr_status atr_bench_open(atr_bench *b, const char *what)
     b->batch = o->batch > 0 ? o->batch : b->training ? 2 : 1;
     ATR_TRY(atr_session_open(&o->session, b->comm, &b->session));
     ATR_TRY(o->model != NULL ? load_network(b, dropout) : agree(b, make_network(b, dropout)));
+    atr_params_freeze(b->session.params, ATR_BACKBONE_PREFIX, o->frozen != ATR_BENCH_FROZEN_NO,
+                      o->frozen == ATR_BENCH_FROZEN_RUNNING);
     ATR_TRY(agree(b, make_plan(b)));
     if (b->training)
         ATR_TRY(atr_bench_train_open(b));

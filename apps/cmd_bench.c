@@ -8,6 +8,7 @@
 #include "core/cpu.h"
 
 static const char *const strides[] = {"16", "8", NULL};
+static const char *const frozens[] = {"no", "running", "batch", NULL}; /* atr_bench_frozen */
 
 static const atr_option rows[] = {
     {.name = "batch",
@@ -63,6 +64,13 @@ static const atr_option rows[] = {
      .value = "true",
      .help =
          "train: as the network is trained; without, the loss is a function of weights and pictures alone"},
+    {.name = "frozen",
+     .kind = ATR_OPTION_CHOICE,
+     .offset = offsetof(atr_bench_options, frozen),
+     .value = "no",
+     .choices = frozens,
+     .argument = "NAME",
+     .help = "train: with a frozen backbone, whose batch norms use running statistics or the batch's"},
     {.name = "recompute",
      .kind = ATR_OPTION_FLAG,
      .offset = offsetof(atr_bench_options, recompute),
@@ -115,8 +123,8 @@ int64_t atr_bench_stride(const atr_bench_options *options)
 /* Training's own options mean nothing elsewhere, nor does a description beside a file that has one. */
 static atr_status check_kind(const atr_options *options, const char *what)
 {
-    static const char *const own[] = {"trace", "against-alone", "recompute", "allreduce",
-                                      "wire",  "bucket-mb",     "progress",  "dropout"};
+    static const char *const own[] = {"trace",     "against-alone", "recompute", "allreduce", "wire",
+                                      "bucket-mb", "progress",      "dropout",   "frozen"};
     static const char *const described[] = {"backbone", "output-stride", "classes"};
 
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)

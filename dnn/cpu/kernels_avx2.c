@@ -6,6 +6,7 @@
 #include "dnn/cpu/banded_body_impl.h"
 #include "dnn/cpu/classes_body_impl.h"
 #include "dnn/cpu/depthwise_body_impl.h"
+#include "dnn/cpu/filter_body_impl.h"
 #include "dnn/cpu/int8_body_impl.h"
 #include "dnn/cpu/loss_body_impl.h"
 #include "dnn/cpu/norm_body_impl.h"

@@ -165,6 +165,18 @@ typedef struct atr_cpu_finish {
     atr_cpu_clamp clamp;
 } atr_cpu_finish;
 
+/* 3x3 weights of one strip of outputs and all inputs, and their points: taps of input i and output o begin at i in_step + o out_step; point number p of
+ * them lies at p plane + i pitch + o. */
+typedef struct atr_cpu_filter {
+    const double (*g)[3]; /* winograd.c's G */
+    int64_t inputs, outputs;
+    const float *weights;
+    int64_t in_step, out_step;
+    bool turned; /* taps in reverse */
+    float *points;
+    int64_t plane, pitch;
+} atr_cpu_filter;
+
 /* A 1x1 convolution with what is behind it: to[p][o] = clamp(bias[o] + sum over i of from[p][i] weights[i][o] + residual[p][o]). */
 typedef struct atr_cpu_layer {
     const float *from; /* pixels `from_stride` elements apart */
@@ -193,6 +205,10 @@ typedef struct atr_cpu_kernels {
     void (*tile_output)(int m, const float *from, int64_t plane, int64_t channels, const atr_cpu_patch *tile,
                         const atr_cpu_finish *finish);
     void (*tile_spread)(int m, const atr_cpu_patch *tile, int64_t channels, float *to, int64_t plane);
+    /* Weights to points, `points` (4, 5, 6) along a side; outputs beyond those there are are filled up to a strip with zeros. */
+    void (*filter_points)(int points, const atr_cpu_filter *filter);
+    /* The transpose: sums of points to the gradient of the weights, which lies as weights do. */
+    void (*filter_gradient)(int points, const atr_cpu_filter *filter, float *gradient);
     /* to[i] = sum over k of a[i][k] * b[k], b [depth, strip] without gaps; `add`: on top of what is there. An element's bits do
      * not depend on how many rows there are. `next`: where the next strip will be read, or any other address. */
     void (*product)(const float *a, int64_t a_row, int64_t rows, int64_t depth, const float *b,

@@ -6,6 +6,8 @@
 .tile_input = tile_input,
 .tile_output = tile_output,
 .tile_spread = tile_spread,
+.filter_points = filter_points,
+.filter_gradient = filter_gradient,
 .product = product,
 .layer = layer,
 .outer = outer,

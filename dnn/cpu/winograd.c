@@ -21,9 +21,10 @@ enum {
     TAPS = 3,
     WEIGHTS = TAPS * TAPS,
     POINTS_MOST = ATR_CPU_TILE_MOST + 2,
-    STRIP_MOST = 64,
     DEPTH = 256,     /* input channels of one product: a strip of weights stays in the first-level cache */
     BLOCK_MOST = 48, /* tiles of one product */
+    BLOCK_MOST_TRAINING =
+        96, /* the same where there is memory anyway: points of weights come less often from afar */
     BLOCK_BYTES = 1 << 24, /* of points that a thread works on */
     GRADIENT_BLOCK = 128,  /* tiles that are summed in registers for gradients of weights */
     LINE = 16,             /* floats of a cache line */
@@ -175,7 +176,7 @@ static int64_t block_of(const atr_backend *backend, const atr_step *step)
                                                      pitch_of(step->conv.out_channels, strip));
     const int64_t share = ceil_div(state->tile_count, backend->threads);
     const int64_t fits = BLOCK_BYTES / (floats * (int64_t)sizeof(float));
-    const int64_t most = atr_cpu_max(1, atr_cpu_min(BLOCK_MOST, fits));
+    const int64_t most = atr_cpu_max(1, atr_cpu_min(step->training ? BLOCK_MOST_TRAINING : BLOCK_MOST, fits));
 
     return ceil_div(share, ceil_div(share, most));
 }
@@ -197,12 +198,13 @@ static int64_t weight_floats(const atr_backend *backend, const winograd_state *s
     return squared(state->points) * in * round_up(out, atr_cpu_kernels_of(backend)->strip);
 }
 
-/* Gradients of weights: points of a block of inputs and of dy, sums [points^2][in][pitch of out], then sums of dy. */
+/* Gradients of weights: points of a block of inputs and of dy, sums [points^2][strips][in][strip], then sums of dy. A strip is what
+ * outer() takes at once. */
 typedef struct gradient_memory {
     float *inputs, *outputs, *sums;
     double *bias;
     void *columns;
-    int64_t in_pitch, out_pitch, in_plane, out_plane, sum_pitch;
+    int64_t in_pitch, out_pitch, in_plane, out_plane, strip, strips, sum_plane;
     size_t bytes;
 } gradient_memory;
 
@@ -218,17 +220,20 @@ static gradient_memory gradient_memory_of(const atr_backend *backend, const atr_
 {
     const winograd_state *state = step->state;
     const int64_t in = step->conv.in_channels, out = step->conv.out_channels;
-    const int64_t lanes = atr_cpu_kernels_of(backend)->lanes;
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
     const size_t points = (size_t)squared(state->points);
-    gradient_memory m = {.in_pitch = pitch_of(in, lanes), .out_pitch = pitch_of(out, lanes)};
+    gradient_memory m = {.in_pitch = pitch_of(in, kernels->lanes),
+                         .out_pitch = pitch_of(out, kernels->lanes),
+                         .strip = (int64_t)kernels->outer_vectors * kernels->lanes};
     char *base = step->scratch;
 
-    m.sum_pitch = round_up(out, lanes);
+    m.strips = ceil_div(out, m.strip);
+    m.sum_plane = in * m.strips * m.strip;
     m.in_plane = plane_of(GRADIENT_BLOCK, m.in_pitch);
     m.out_plane = plane_of(GRADIENT_BLOCK, m.out_pitch);
     m.inputs = piece(base, &m.bytes, points * (size_t)m.in_plane * sizeof(float));
     m.outputs = piece(base, &m.bytes, points * (size_t)m.out_plane * sizeof(float));
-    m.sums = piece(base, &m.bytes, points * (size_t)(in * m.sum_pitch) * sizeof(float));
+    m.sums = piece(base, &m.bytes, points * (size_t)m.sum_plane * sizeof(float));
     m.bias = piece(base, &m.bytes, (size_t)out * sizeof(double));
     m.columns = piece(base, &m.bytes, atr_cpu_column_sums_bytes(backend, out));
     return m;
@@ -285,54 +290,38 @@ void atr_cpu_winograd_release(atr_step *step)
 
 /* ---- weights ------------------------------------------------------------------------------------------------------------ */
 
-/* Where the weights of a product lie: for (input channel k, output channel o, tap t) at k*in_step + o*out_step + t. */
-typedef struct weight_source {
-    const float *weights;
-    int64_t in, out, in_step, out_step;
-    bool turned; /* taps in reverse */
-} weight_source;
-
-/* G w G' for input channel k and the outputs of strip number s. */
-static void transform_strip(const winograd_state *state, const weight_source *from, int64_t k, int64_t s,
-                            int64_t strip, float *to)
+/* Points of weights for products that sum over `in`: weights [out][in] as they lie, or turned: the taps in reverse, and input
+ * and output swapped. */
+static void transform_weights(const atr_backend *backend, const atr_step *step, const float *weights,
+                              bool turned, float *to)
 {
-    const int64_t count = atr_cpu_min(strip, from->out - s * strip);
-    const int64_t plane = from->in * round_up(from->out, strip);
-    double half[POINTS_MOST][TAPS][STRIP_MOST] = {{{0}}};
-
-    for (int64_t o = 0; o < count; o++) {
-        const float *w = from->weights + k * from->in_step + (s * strip + o) * from->out_step;
-        for (int kx = 0; kx < TAPS; kx++)
-            for (int i = 0; i < state->points; i++)
-                for (int ky = 0; ky < TAPS; ky++) {
-                    const int tap = ky * TAPS + kx;
-                    half[i][kx][o] += state->g[i][ky] * (double)w[from->turned ? WEIGHTS - 1 - tap : tap];
-                }
-    }
-    for (int i = 0; i < state->points; i++)
-        for (int j = 0; j < state->points; j++) {
-            const double *g = state->g[j];
-            float *row = to + (i * state->points + j) * plane + (s * from->in + k) * strip;
-            for (int64_t o = 0; o < strip; o++)
-                row[o] = (float)(g[0] * half[i][0][o] + g[1] * half[i][1][o] + g[2] * half[i][2][o]);
-        }
-}
-
-static void transform_weights(const atr_backend *backend, const winograd_state *state,
-                              const weight_source *from, float *to)
-{
-    const int64_t strip = atr_cpu_kernels_of(backend)->strip, strips = ceil_div(from->out, strip);
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
+    const winograd_state *state = step->state;
+    const int64_t o_step = step->conv.in_channels * WEIGHTS, strip = kernels->strip;
+    const int64_t in = turned ? step->conv.out_channels : step->conv.in_channels;
+    const int64_t out = turned ? step->conv.in_channels : step->conv.out_channels;
+    const int64_t in_step = turned ? o_step : WEIGHTS, out_step = turned ? WEIGHTS : o_step;
 
 #pragma omp parallel for schedule(static)
-    for (int64_t s = 0; s < strips; s++)
-        for (int64_t k = 0; k < from->in; k++)
-            transform_strip(state, from, k, s, strip, to);
+    for (int64_t s = 0; s < ceil_div(out, strip); s++) {
+        const atr_cpu_filter filter = {.g = state->g,
+                                       .inputs = in,
+                                       .outputs = atr_cpu_min(strip, out - s * strip),
+                                       .weights = weights + s * strip * out_step,
+                                       .in_step = in_step,
+                                       .out_step = out_step,
+                                       .turned = turned,
+                                       .points = to + s * in * strip,
+                                       .plane = in * round_up(out, strip),
+                                       .pitch = strip};
+        kernels->filter_points(state->points, &filter);
+    }
 }
 
 atr_status atr_cpu_winograd_refresh(atr_backend *backend, atr_step *step)
 {
     winograd_state *state = step->state;
-    const int64_t in = step->conv.in_channels, out = step->conv.out_channels;
+    const int64_t out = step->conv.out_channels;
     const float *weights = step->weight;
 
     if (step->folded) {
@@ -342,11 +331,9 @@ atr_status atr_cpu_winograd_refresh(atr_backend *backend, atr_step *step)
     } else if (state->bias != NULL) {
         memcpy(state->bias, step->bias, (size_t)out * sizeof(float));
     }
-    const weight_source forward = {weights, in, out, WEIGHTS, in * WEIGHTS, false};
-    const weight_source turned = {weights, out, in, in * WEIGHTS, WEIGHTS, true};
-    transform_weights(backend, state, &forward, state->weights);
+    transform_weights(backend, step, weights, false, state->weights);
     if (state->turned != NULL)
-        transform_weights(backend, state, &turned, state->turned);
+        transform_weights(backend, step, weights, true, state->turned);
     return ATR_OK;
 }
 
@@ -466,11 +453,10 @@ static void add_block(const atr_backend *backend, const atr_step *step, const gr
     const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
     const winograd_state *state = step->state;
     const int64_t in = step->conv.in_channels, out = step->conv.out_channels;
-    const int64_t strip = (int64_t)kernels->outer_vectors * kernels->lanes, strips = ceil_div(out, strip);
 
 #pragma omp parallel for schedule(static)
-    for (int64_t job = 0; job < squared(state->points) * strips; job++) {
-        const int64_t p = job / strips, o = job % strips * strip;
+    for (int64_t job = 0; job < squared(state->points) * m->strips; job++) {
+        const int64_t p = job / m->strips, s = job % m->strips, o = s * m->strip;
         const atr_cpu_outer outer = {.a = m->inputs + p * m->in_plane,
                                      .b = m->outputs + p * m->out_plane + o,
                                      .a_pixel = m->in_pitch,
@@ -478,36 +464,32 @@ static void add_block(const atr_backend *backend, const atr_step *step, const gr
                                      .rows = 1,
                                      .pixels = rows,
                                      .a_count = in,
-                                     .b_count = atr_cpu_min(strip, out - o),
-                                     .sums = m->sums + p * in * m->sum_pitch + o,
-                                     .pitch = m->sum_pitch};
+                                     .b_count = atr_cpu_min(m->strip, out - o),
+                                     .sums = m->sums + p * m->sum_plane + s * in * m->strip,
+                                     .pitch = m->strip};
         kernels->outer(&outer);
     }
 }
 
 /* dweight[o][i] = G' sums G */
-static void gather(const atr_step *step, const gradient_memory *m)
+static void gather(const atr_backend *backend, const atr_step *step, const gradient_memory *m)
 {
+    const atr_cpu_kernels *kernels = atr_cpu_kernels_of(backend);
     const winograd_state *state = step->state;
-    const int64_t in = step->conv.in_channels, out = step->conv.out_channels, plane = in * m->sum_pitch;
+    const int64_t in = step->conv.in_channels, out = step->conv.out_channels, out_step = in * WEIGHTS;
 
 #pragma omp parallel for schedule(static)
-    for (int64_t o = 0; o < out; o++)
-        for (int64_t i = 0; i < in; i++) {
-            const float *sums = m->sums + i * m->sum_pitch + o;
-            float *to = step->dweight + (o * in + i) * WEIGHTS;
-            double half[TAPS][POINTS_MOST] = {{0}};
-            for (int p = 0; p < squared(state->points); p++)
-                for (int ky = 0; ky < TAPS; ky++)
-                    half[ky][p % state->points] += state->g[p / state->points][ky] * (double)sums[p * plane];
-            for (int ky = 0; ky < TAPS; ky++)
-                for (int kx = 0; kx < TAPS; kx++) {
-                    double sum = 0.0;
-                    for (int j = 0; j < state->points; j++)
-                        sum += state->g[j][kx] * half[ky][j];
-                    to[ky * TAPS + kx] = (float)sum;
-                }
-        }
+    for (int64_t s = 0; s < m->strips; s++) {
+        const atr_cpu_filter filter = {.g = state->g,
+                                       .inputs = in,
+                                       .outputs = atr_cpu_min(m->strip, out - s * m->strip),
+                                       .in_step = WEIGHTS,
+                                       .out_step = out_step,
+                                       .points = m->sums + s * in * m->strip,
+                                       .plane = m->sum_plane,
+                                       .pitch = m->strip};
+        kernels->filter_gradient(state->points, &filter, step->dweight + s * m->strip * out_step);
+    }
 }
 
 static void weight_gradient(const atr_backend *backend, const atr_step *step)
@@ -515,17 +497,16 @@ static void weight_gradient(const atr_backend *backend, const atr_step *step)
     const gradient_memory m = gradient_memory_of(backend, step);
     const winograd_state *state = step->state;
     const int64_t out = step->conv.out_channels;
-    const int64_t row = step->conv.in_channels * m.sum_pitch;
 
 #pragma omp parallel for schedule(static)
     for (int p = 0; p < squared(state->points); p++)
-        memset(m.sums + p * row, 0, (size_t)row * sizeof *m.sums);
+        memset(m.sums + p * m.sum_plane, 0, (size_t)m.sum_plane * sizeof *m.sums);
     for (int64_t t = 0; t < state->tile_count; t += GRADIENT_BLOCK) {
         const int64_t rows = atr_cpu_min(GRADIENT_BLOCK, state->tile_count - t);
         transform_block(backend, step, &m, t, rows);
         add_block(backend, step, &m, rows);
     }
-    gather(step, &m);
+    gather(backend, step, &m);
     if (step->bias == NULL)
         return;
     atr_cpu_column_sums(backend, &step->dy, m.columns, m.bias);

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -151,6 +152,51 @@ static void a_profile_tells_kinds_of_steps_beside_the_limits(void **state)
     json_decref(o);
 }
 
+/* Milliseconds backward of the backbone's steps, and whether its batch norms are steps of their own. */
+static double backbone_backward(const json_t *o, bool *norms)
+{
+    const json_t *steps = json_object_get(o, "steps");
+    double sum = 0;
+
+    *norms = false;
+    for (size_t i = 0; i < json_array_size(steps); i++) {
+        const json_t *step = json_array_get(steps, i);
+        if (strncmp(text(step, "name"), "backbone.", 9) != 0)
+            continue;
+        sum += number(step, "backward_ms");
+        *norms = *norms || strcmp(text(step, "name"), "backbone.features.0.1") == 0;
+    }
+    return sum;
+}
+
+static void a_frozen_backbone_has_no_backward(void **state)
+{
+    static const struct {
+        const char *option;
+        bool norms, backward;
+    } rows[] = {{NULL, true, true}, {"--frozen=batch", true, false}, {"--frozen=running", false, false}};
+    double arena[3], gflop[3];
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        bool norms = false;
+        json_t *o = command_json(command_run(atr_cmd_bench, "bench", "train", "--json", "--size", "33x49",
+                                             "--classes", "4", "-n", "1", "--warmup", "0", "--threads", "1",
+                                             "--profile", rows[i].option, NULL));
+        const double backward = backbone_backward(o, &norms);
+        assert_true(norms == rows[i].norms);
+        assert_true(rows[i].backward ? backward > 0 : backward == 0);
+        arena[i] = number(o, "arena_mib");
+        gflop[i] = number(o, "gflop");
+        json_decref(o);
+    }
+    assert_true(arena[1] < arena[0] && arena[2] < arena[0]);
+    assert_true(gflop[1] < gflop[0] && fabs(gflop[2] / gflop[1] - 1) < 1e-9);
+    command_expect(2, "belongs to `atrous bench train`", atr_cmd_bench, "bench", "inference", "--frozen",
+                   "batch", NULL);
+    command_expect(2, "running, batch", atr_cmd_bench, "bench", "train", "--frozen", "half", NULL);
+}
+
 static void a_rewrite_that_is_switched_off_is_not_in_the_plan(void **state)
 {
     json_t *with = bench("inference", "--profile"), *without[3];
@@ -221,6 +267,7 @@ int main(void)
         cmocka_unit_test(a_model_file_brings_its_network),
         cmocka_unit_test(a_profile_has_the_time_of_each_step),
         cmocka_unit_test(a_profile_tells_kinds_of_steps_beside_the_limits),
+        cmocka_unit_test(a_frozen_backbone_has_no_backward),
         cmocka_unit_test(a_rewrite_that_is_switched_off_is_not_in_the_plan),
         cmocka_unit_test(wrong_usage_says_what_there_is),
         cmocka_unit_test(a_sample_is_the_same_everywhere_and_never_drawn_over_by_accident),
