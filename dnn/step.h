@@ -63,7 +63,7 @@ typedef struct atr_step {
     bool residual; /* CONV, CONV_BANDS: add x[1], of y's shape, before the activation */
     atr_act act;   /* ACT; NORM and CONV: the activation fused behind it */
     bool
-        winograd; /* CONV and CONV_RESIZED, 3x3, stride 1, padded by its dilation: minimal filtering pays; a back end may */
+        winograd; /* CONV, CONV_INT8 and CONV_RESIZED, 3x3, stride 1, padded by its dilation: minimal filtering pays; a back end may */
     atr_step_int8 int8;
     bool wants_dw; /* backward computes the gradients of its parameters */
 

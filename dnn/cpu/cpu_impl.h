@@ -144,7 +144,6 @@ atr_status atr_cpu_banded_conv_forward(atr_backend *backend, atr_step *step);
 void atr_cpu_banded_conv_release(atr_step *step);
 
 /* CONV_INT8 and QUANTIZE. */
-bool atr_cpu_int8_pays(const atr_backend *backend, const atr_step *step);
 atr_status atr_cpu_int8_prepare(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_int8_refresh(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_int8_forward(atr_backend *backend, atr_step *step);
