@@ -129,6 +129,12 @@ done:
     return status;
 }
 
+/* The decoder's first convolution sums in f32, but can round to integers at the end. */
+static bool makes_bytes(const atr_step *step)
+{
+    return step->op == ATR_OP_CONV_INT8 || step->op == ATR_OP_CONV_RESIZED;
+}
+
 static void use_bytes(atr_plan *plan, int value, const atr_quant_steps *steps)
 {
     const int producer = plan_producer(plan, value);
@@ -166,7 +172,7 @@ atr_status plan_rewrite_int8(atr_plan *plan)
         if (!who.integers)
             continue;
         const atr_quant_steps *steps = steps_of(plan, v);
-        if (!who.floats && producer >= 0 && plan->steps[producer].op == ATR_OP_CONV_INT8)
+        if (!who.floats && producer >= 0 && makes_bytes(&plan->steps[producer]))
             use_bytes(plan, v, steps);
         else
             ATR_TRY(add_quantize(plan, v, steps));

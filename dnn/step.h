@@ -26,7 +26,7 @@ typedef struct atr_kernel atr_kernel;
 
 enum { ATR_CHAIN = 3 }; /* convolutions of a CONV_BANDS */
 
-/* CONV_INT8 and QUANTIZE: steps of the integers (core/quant.h), borrowed from the plan's options; which formula they belong to says
+/* CONV_INT8, QUANTIZE, and CONV_RESIZED with y in integers, which rounds as QUANTIZE does: steps of the integers (core/quant.h), borrowed from the plan's options; which formula they belong to says
  * dnn/int8.h. */
 typedef struct atr_step_int8 {
     const float *x_steps;        /* CONV_INT8: [I] */

@@ -46,6 +46,7 @@ typedef struct direction {
     const float *bias;
     const atr_tensor *residual; /* NULL: none */
     atr_act act;
+    int64_t first_n, first_y; /* picture and row that `to` begins with */
 } direction;
 
 static int squared(int points)
@@ -307,7 +308,7 @@ static void finish_tile(const atr_cpu_kernels *kernels, const atr_step *step, co
                         atr_cpu_origin at, const float *points, int64_t plane)
 {
     const int64_t d = step->conv.dilation;
-    const atr_cpu_patch tile = tile_at(way->to, d, at.n, at.y, at.x);
+    const atr_cpu_patch tile = tile_at(way->to, d, at.n - way->first_n, at.y - way->first_y, at.x);
     const winograd_state *state = step->state;
     atr_cpu_finish finish = {.bias = way->bias, .clamp = atr_cpu_clamp_of(way->act)};
 
@@ -368,6 +369,27 @@ atr_status atr_cpu_winograd_forward(atr_backend *backend, atr_step *step)
 
     run(backend, step, &way);
     return ATR_OK;
+}
+
+void atr_cpu_winograd_rows(const atr_backend *backend, const atr_step *step, int part, int64_t n, int64_t y,
+                           const atr_tensor *to)
+{
+    const winograd_state *state = step->state;
+    const int64_t m = state->m, across = atr_cpu_ceil_div(step->y.dims[2], m);
+    const int64_t first = (n * atr_cpu_ceil_div(step->y.dims[1], m) + y / m) * across;
+    const int64_t block = block_of(backend, step);
+    const size_t bytes = atr_align_up((size_t)thread_floats(backend, step) * sizeof(float));
+    const direction way = {.from = &step->x[0],
+                           .to = to,
+                           .weights = state->weights,
+                           .bias = state->bias,
+                           .act = step->act,
+                           .first_n = n,
+                           .first_y = y};
+
+    for (int64_t t = 0; t < across; t += block)
+        run_block(backend, step, &way, first + t, atr_cpu_min(block, across - t), block,
+                  (float *)((char *)step->scratch + (size_t)part * bytes));
 }
 
 /* ---- the gradient of the weights ---------------------------------------------------------------------------------------- */

@@ -393,6 +393,68 @@ static void numbers_become_the_nearest_integers(void **state)
         }
 }
 
+/* [2,19,22,35] from [2,5,6,40] enlarged and [2,19,22,33]; bytes, or floats where y_steps is NULL. The caller frees y.data. */
+static atr_tensor run_resized(int threads, bool winograd, float *y_steps)
+{
+    const int64_t low[4] = {2, 5, 6, 40}, high[4] = {2, 19, 22, 33}, y[4] = {2, 19, 22, 35};
+    const atr_kernel *kernel = NULL;
+    atr_backend *backend = NULL;
+    float *weight = numbers((int64_t)35 * 73 * 9, 1, -0.1, 0.1), *bias = numbers(35, 2, -1, 1);
+    atr_step s = {.op = ATR_OP_CONV_RESIZED,
+                  .name = "resized",
+                  .conv = {73, 35, 3, 1, 1, 1, 1, 0, 0},
+                  .act = ATR_ACT_RELU,
+                  .winograd = winograd,
+                  .weight = weight,
+                  .bias = bias,
+                  .input_count = 2};
+
+    s.x[0] = activation(false, low, 3, 7);
+    s.x[1] = activation(false, high, 0, 8);
+    s.y = activation(y_steps != NULL, y, 0, 9);
+    s.int8.y_steps = y_steps;
+    must(atr_backend_open("cpu", threads, &backend));
+    kernel = &backend->table->op[s.op];
+    atr_backend_enter(backend);
+    must(kernel->prepare(backend, &s));
+    s.scratch = room((int64_t)s.scratch_bytes + 1);
+    must(kernel->refresh(backend, &s));
+    must(kernel->forward(backend, &s));
+    kernel->release(&s);
+    atr_free(s.scratch);
+    atr_free(s.x[0].data);
+    atr_free(s.x[1].data);
+    atr_free(weight);
+    atr_free(bias);
+    atr_backend_close(backend);
+    return s.y;
+}
+
+/* The decoder's first convolution rounds to integers by itself: as a QUANTIZE behind it would. All at once or by rows of tiles, on any
+ * number of threads. */
+static void an_enlarged_map_becomes_integers(void **state)
+{
+    float *steps = numbers(35, 5, 0.01, 0.03);
+
+    (void)state;
+    for (int winograd = 0; winograd < 2; winograd++) {
+        const atr_tensor want = run_resized(1, winograd == 1, NULL);
+        for (int threads = 1; threads <= 7; threads += 3) {
+            const atr_tensor floats = run_resized(threads, winograd == 1, NULL);
+            const atr_tensor bytes = run_resized(threads, winograd == 1, steps);
+            assert_memory_equal(floats.data, want.data, (size_t)elements(&want) * sizeof(float));
+            for (int64_t i = 0; i < elements(&want); i++) {
+                const float x = ((const float *)want.data)[i] * (1.0f / steps[i % 35]);
+                assert_int_equal(((const uint8_t *)bytes.data)[i], (int)nearbyintf(fminf(x, 255.0f)));
+            }
+            atr_free(floats.data);
+            atr_free(bytes.data);
+        }
+        atr_free(want.data);
+    }
+    atr_free(steps);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +463,7 @@ int main(void)
         cmocka_unit_test(no_sum_saturates),
         cmocka_unit_test(filtered_sums_are_exact),
         cmocka_unit_test(threads_and_batches_change_nothing),
+        cmocka_unit_test(an_enlarged_map_becomes_integers),
         cmocka_unit_test(numbers_become_the_nearest_integers),
     };
 
