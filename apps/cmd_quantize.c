@@ -251,8 +251,6 @@ static atr_status quantize(const atr_options *parsed, const quantize_options *o)
 
     ATR_TRY(check_output(o));
     ATR_TRY(atr_session_open(&o->session, NULL, &session));
-    /* Machines differ in which layers are faster in f32 (minimal filtering); scores are those of every layer that may be in int8. */
-    session.backend->rewrites &= ~ATR_REWRITE_WINOGRAD;
     ATR_TRY(atr_session_load(&session, atr_options_positional(parsed, 0)));
     ATR_TRY(read_options(parsed, o, &session.info, &how));
     ATR_TRY(atr_cli_arguments(parsed, 1, &data, &count));

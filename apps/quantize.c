@@ -218,8 +218,7 @@ atr_status atr_quantize(atr_session *session, const atr_dataset *dataset, const 
 
     *out = (atr_quantized){0};
     atr_quant_free(&session->quant);
-    /* Without slices every activation is seen, and without minimal filtering every layer can be in integers. */
-    session->backend->rewrites &= ~(ATR_REWRITE_CONCAT | ATR_REWRITE_WINOGRAD);
+    session->backend->rewrites &= ~ATR_REWRITE_CONCAT; /* without slices every activation is seen */
     const atr_status status = quantize(&w, out);
     session->backend->rewrites = rewrites;
     work_free(&w);

@@ -82,9 +82,6 @@ typedef struct atr_backend_table {
     atr_kernel op[ATR_OPS];
     bool knows_bf16
         [ATR_OPS]; /* prepare() looks at the activations' types; the others are run on f32 copies (dnn/widen.h) */
-    /* Whether CONV_INT8 is faster here than the f32 kernel of `step`, a CONV with its shapes. By shape and instruction level alone, so
-     * that results do not change from run to run. NULL: it is. */
-    bool (*int8_pays)(const atr_backend *backend, const atr_step *step);
 
     size_t (*loss_scratch)(const atr_loss_args *args); /* reads the shapes alone */
     atr_status (*loss_sums)(atr_backend *backend, atr_loss_args *args);

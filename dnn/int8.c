@@ -16,14 +16,12 @@ bool atr_int8_can(const atr_step *step)
            atr_conv_filter(conv) <= LONGEST_FILTER;
 }
 
-atr_status atr_int8_form_create(atr_step *step, atr_int8_form *out)
+atr_status atr_int8_form_create(const atr_step *step, atr_int8_form *out)
 {
     const int64_t channels = step->conv.out_channels;
     atr_status status = ATR_OK;
 
     *out = (atr_int8_form){0};
-    ATR_TRY(
-        atr_step_packed(step, channels * atr_conv_filter(&step->conv), sizeof *out->weights, &out->weights));
     ATR_TRY(ATR_NEW(channels, &out->weight_sums));
     ATR_TRY(ATR_NEW(channels, &out->scale));
     ATR_TRY(ATR_NEW(channels, &out->shift));
@@ -36,7 +34,6 @@ done:
 
 void atr_int8_form_free(atr_int8_form *form)
 {
-    atr_free(form->weights);
     atr_free(form->weight_sums);
     atr_free(form->scale);
     atr_free(form->shift);

@@ -19,18 +19,18 @@
 bool atr_int8_can(const atr_step *step);
 
 typedef struct atr_int8_form {
-    int8_t *weights;      /* [O,I/G,k,k] */
+    int8_t *weights;      /* [O,I/G,k,k]; the caller's */
     int64_t *weight_sums; /* [O] sum of |w|: what bounds the sums */
     float *scale, *shift; /* [O] */
     float *added;         /* [O] */
     float *low, *high;    /* [O] */
 } atr_int8_form;
 
-/* Room for the form of `step`; atr_int8_form_free() takes half-made ones. */
-atr_status atr_int8_form_create(atr_step *step, atr_int8_form *out);
+/* Room for the form of `step` but its weights; atr_int8_form_free() takes half-made ones. */
+atr_status atr_int8_form_create(const atr_step *step, atr_int8_form *out);
 void atr_int8_form_free(atr_int8_form *form);
 
-/* Quantises the weights of `step` with its norm folded in (as atr_conv_fold() does) and finds the constants. */
+/* Quantises the weights of `step` with its norm folded in (as atr_conv_fold() does) to form->weights and finds the constants. */
 void atr_int8_form_fill(const atr_step *step, atr_int8_form *form);
 
 /* The largest |sum| that any picture can make. */

@@ -46,14 +46,6 @@ static uint8_t zero_of(const atr_quant_steps *steps)
     return steps->has_negative ? 128 : 0;
 }
 
-/* A back end may know that its f32 kernel is the faster one. */
-static bool pays(const atr_plan *plan, const atr_step *step)
-{
-    const atr_backend_table *table = plan->backend->table;
-
-    return table->int8_pays == NULL || table->int8_pays(plan->backend, step);
-}
-
 static void convert_step(atr_plan *plan, int s)
 {
     atr_step *step = &plan->steps[s];
@@ -63,13 +55,9 @@ static void convert_step(atr_plan *plan, int s)
     if (weights == NULL || !atr_int8_can(step) || weights->count != step->conv.out_channels)
         return;
     const atr_quant_steps *x = steps_of(plan, link->x[0]);
-    /* Kernels prepared outside of int8 see the shapes that they would have. */
-    step->x[0] = plan_tensor(plan, link->x[0], (plan_view){.pixel_stride = step->conv.in_channels});
-    step->y = plan_tensor(plan, link->y, (plan_view){.pixel_stride = step->conv.out_channels});
-    if (x == NULL || !pays(plan, step))
+    if (x == NULL)
         return;
     step->op = ATR_OP_CONV_INT8;
-    step->winograd = false;
     step->int8.weight_steps = weights->steps;
     step->int8.x_steps = x->steps;
     step->int8.x_zero = zero_of(x);
@@ -141,6 +129,12 @@ done:
     return status;
 }
 
+/* The decoder's first convolution sums in f32, but can round to integers at the end. */
+static bool makes_bytes(const atr_step *step)
+{
+    return step->op == ATR_OP_CONV_INT8 || step->op == ATR_OP_CONV_RESIZED;
+}
+
 static void use_bytes(atr_plan *plan, int value, const atr_quant_steps *steps)
 {
     const int producer = plan_producer(plan, value);
@@ -178,7 +172,7 @@ atr_status plan_rewrite_int8(atr_plan *plan)
         if (!who.integers)
             continue;
         const atr_quant_steps *steps = steps_of(plan, v);
-        if (!who.floats && producer >= 0 && plan->steps[producer].op == ATR_OP_CONV_INT8)
+        if (!who.floats && producer >= 0 && makes_bytes(&plan->steps[producer]))
             use_bytes(plan, v, steps);
         else
             ATR_TRY(add_quantize(plan, v, steps));

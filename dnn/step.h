@@ -26,7 +26,7 @@ typedef struct atr_kernel atr_kernel;
 
 enum { ATR_CHAIN = 3 }; /* convolutions of a CONV_BANDS */
 
-/* CONV_INT8 and QUANTIZE: steps of the integers (core/quant.h), borrowed from the plan's options; which formula they belong to says
+/* CONV_INT8, QUANTIZE, and CONV_RESIZED with y in integers, which rounds as QUANTIZE does: steps of the integers (core/quant.h), borrowed from the plan's options; which formula they belong to says
  * dnn/int8.h. */
 typedef struct atr_step_int8 {
     const float *x_steps;        /* CONV_INT8: [I] */
@@ -63,7 +63,7 @@ typedef struct atr_step {
     bool residual; /* CONV, CONV_BANDS: add x[1], of y's shape, before the activation */
     atr_act act;   /* ACT; NORM and CONV: the activation fused behind it */
     bool
-        winograd; /* CONV and CONV_RESIZED, 3x3, stride 1, padded by its dilation: minimal filtering pays; a back end may */
+        winograd; /* CONV, CONV_INT8 and CONV_RESIZED, 3x3, stride 1, padded by its dilation: minimal filtering pays; a back end may */
     atr_step_int8 int8;
     bool wants_dw; /* backward computes the gradients of its parameters */
 

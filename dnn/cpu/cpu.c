@@ -149,7 +149,6 @@ const atr_backend_table atr_backend_cpu = {
             [ATR_OP_GLOBAL_POOL] = true,
             [ATR_OP_DROPOUT] = true,
         },
-    .int8_pays = atr_cpu_int8_pays,
     .loss_scratch = atr_cpu_loss_scratch,
     .loss_sums = atr_cpu_loss_sums,
     .loss = atr_cpu_loss,

@@ -114,6 +114,10 @@ atr_status atr_cpu_winograd_refresh(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_winograd_forward(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_winograd_backward(atr_backend *backend, atr_step *step);
 void atr_cpu_winograd_release(atr_step *step);
+/* Thread number `part` makes the row of tiles that begins at row `y` (a multiple of the tile) of picture n, without dilation or a
+ * residual; to [1,rows of them,W,O]. */
+void atr_cpu_winograd_rows(const atr_backend *backend, const atr_step *step, int part, int64_t n, int64_t y,
+                           const atr_tensor *to);
 /* Outputs along a side of the tile that takes the fewest products for an output of shape `y`: 2, 3 or 4. */
 int atr_cpu_winograd_tile(const atr_conv_attr *conv, const int64_t y[4]);
 
@@ -144,7 +148,6 @@ atr_status atr_cpu_banded_conv_forward(atr_backend *backend, atr_step *step);
 void atr_cpu_banded_conv_release(atr_step *step);
 
 /* CONV_INT8 and QUANTIZE. */
-bool atr_cpu_int8_pays(const atr_backend *backend, const atr_step *step);
 atr_status atr_cpu_int8_prepare(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_int8_refresh(atr_backend *backend, atr_step *step);
 atr_status atr_cpu_int8_forward(atr_backend *backend, atr_step *step);

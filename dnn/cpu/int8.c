@@ -5,8 +5,7 @@
  * out. Sums are exact, so neither blocks nor threads nor the batch change any result. */
 #include <string.h>
 
-#include "dnn/cpu/cpu_impl.h"
-#include "dnn/int8.h"
+#include "dnn/cpu/int8_impl.h"
 
 enum {
     BLOCK_BYTES =
@@ -17,7 +16,9 @@ enum {
 
 typedef struct int8_state {
     atr_int8_form form;
-    int16_t *weights;             /* dense: [strips][ky][row_pairs][strip][2] */
+    int16_t *weights;             /* dense: [strips][ky][row_pairs][strip][2], or in the form of the filter */
+    atr_cpu_int8_filter *filter;  /* dense: minimal filtering is wanted */
+    bool filtered;                /* and these weights allow it */
     int64_t row_pairs;            /* pairs of (kx, i) in a row of taps */
     int64_t block;                /* dense: pixels gathered at once */
     int32_t *tap_weights, *start; /* depthwise: [pairs][padded], [padded] */
@@ -41,14 +42,18 @@ static int64_t strips_of(const atr_cpu_kernels *kernels, int64_t channels)
     return round_up(channels, kernels->int8_strip) / kernels->int8_strip;
 }
 
-/* Minimal filtering in f32 takes a quarter to three quarters of the products: more than integers save. */
-bool atr_cpu_int8_pays(const atr_backend *backend, const atr_step *step)
+/* ---- preparing ---------------------------------------------------------------------------------------------------------- */
+
+static void reserve(atr_step *step, size_t bytes)
 {
-    (void)backend;
-    return !step->winograd;
+    step->scratch_bytes = bytes > step->scratch_bytes ? bytes : step->scratch_bytes;
 }
 
-/* ---- preparing ---------------------------------------------------------------------------------------------------------- */
+/* One thread's. */
+static size_t gathered_bytes(const int8_state *state, const atr_conv_attr *conv)
+{
+    return atr_align_up((size_t)(state->block * conv->kernel * state->row_pairs * 2) * sizeof(int16_t));
+}
 
 static atr_status prepare_dense(const atr_backend *backend, atr_step *step, int8_state *state)
 {
@@ -60,9 +65,13 @@ static atr_status prepare_dense(const atr_backend *backend, atr_step *step, int8
     state->row_pairs = (conv->kernel * conv->in_channels + 1) / 2;
     const int64_t pairs = conv->kernel * state->row_pairs, bytes = pairs * 2 * (int64_t)sizeof(int16_t);
     state->block = rows * atr_cpu_max(1, atr_cpu_min(BLOCK_ROWS, BLOCK_BYTES / (rows * bytes)));
-    ATR_TRY(atr_step_packed(step, strips_of(kernels, conv->out_channels) * pairs * kernels->int8_strip * 2,
-                            sizeof *state->weights, &state->weights));
-    step->scratch_bytes = (size_t)backend->threads * atr_align_up((size_t)(state->block * bytes));
+    int64_t weights = strips_of(kernels, conv->out_channels) * pairs * kernels->int8_strip * 2;
+    reserve(step, (size_t)backend->threads * gathered_bytes(state, conv));
+    if (step->winograd) {
+        ATR_TRY(atr_cpu_int8_filter_create(backend, step, &state->filter));
+        weights = atr_cpu_max(weights, atr_cpu_int8_filter_weights(state->filter));
+    }
+    ATR_TRY(atr_step_packed(step, weights, sizeof *state->weights, &state->weights));
 done:
     return status;
 }
@@ -93,6 +102,7 @@ atr_status atr_cpu_int8_prepare(atr_backend *backend, atr_step *step)
     ATR_TRY(ATR_NEW(1, &state));
     step->state = state;
     ATR_TRY(atr_int8_form_create(step, &state->form));
+    reserve(step, (size_t)(step->conv.out_channels * atr_conv_filter(&step->conv)) * sizeof(int8_t));
     ATR_TRY(depthwise ? prepare_depthwise(step, state) : prepare_dense(backend, step, state));
 done:
     return status;
@@ -105,6 +115,7 @@ void atr_cpu_int8_release(atr_step *step)
     if (state == NULL)
         return;
     atr_int8_form_free(&state->form);
+    atr_cpu_int8_filter_free(state->filter);
     atr_free(state->weights);
     atr_free(state->tap_weights);
     atr_free(state->start);
@@ -154,11 +165,15 @@ atr_status atr_cpu_int8_refresh(atr_backend *backend, atr_step *step)
 {
     int8_state *state = step->state;
 
+    state->form.weights = step->scratch; /* until they are packed */
     atr_int8_form_fill(step, &state->form);
-    if (state->weights != NULL)
-        pack_dense(backend, step, state);
-    else
+    state->filtered = state->filter != NULL &&
+                      atr_cpu_int8_filter_pack(backend, step, state->filter, &state->form, state->weights);
+    if (state->weights == NULL)
         pack_depthwise(step, state);
+    else if (!state->filtered)
+        pack_dense(backend, step, state);
+    state->form.weights = NULL;
     return ATR_OK;
 }
 
@@ -169,10 +184,8 @@ static const uint8_t *byte_pixel(const atr_tensor *tensor, int64_t index)
     return (const uint8_t *)tensor->data + index * tensor->strides[2];
 }
 
-/* The end of the sums of output pixel `p` and those behind it. */
-static atr_cpu_int8_end end_at(const atr_step *step, int64_t p)
+atr_cpu_int8_end atr_cpu_int8_end_at(const atr_step *step, const atr_int8_form *form, int64_t p)
 {
-    const atr_int8_form *form = &((const int8_state *)step->state)->form;
     const bool bytes = step->y.type == ATR_U8, residual_bytes = step->x[1].type == ATR_U8;
 
     return (atr_cpu_int8_end){
@@ -269,7 +282,7 @@ static void dense_block(const atr_backend *backend, const atr_step *step, int64_
         .strip_pairs = step->conv.kernel * state->row_pairs,
         .pixels = end - first,
         .channels = step->conv.out_channels,
-        .end = end_at(step, first),
+        .end = atr_cpu_int8_end_at(step, &state->form, first),
     };
 
     if (is_contiguous(step))
@@ -283,7 +296,7 @@ static void dense_block(const atr_backend *backend, const atr_step *step, int64_
 static void dense(const atr_backend *backend, const atr_step *step)
 {
     const int8_state *state = step->state;
-    const size_t share = step->scratch_bytes / (size_t)backend->threads;
+    const size_t share = gathered_bytes(state, &step->conv);
 
 #pragma omp parallel for schedule(static)
     for (int part = 0; part < backend->threads; part++) {
@@ -314,14 +327,15 @@ static void depthwise_columns(const atr_backend *backend, const atr_step *step, 
     const atr_tensor *x = &step->x[0];
     const int64_t n = row / step->y.dims[1], top = row % step->y.dims[1] * conv->stride - conv->pad,
                   left = columns.first * conv->stride - conv->pad;
-    atr_cpu_int8_taps taps = {.weights = state->tap_weights,
-                              .start = state->start,
-                              .pairs = (taps_of(conv) + 1) / 2,
-                              .channels = conv->out_channels,
-                              .padded = state->padded,
-                              .pixels = columns.end - columns.first,
-                              .step = conv->stride * x->strides[2],
-                              .end = end_at(step, row * step->y.dims[2] + columns.first)};
+    atr_cpu_int8_taps taps = {
+        .weights = state->tap_weights,
+        .start = state->start,
+        .pairs = (taps_of(conv) + 1) / 2,
+        .channels = conv->out_channels,
+        .padded = state->padded,
+        .pixels = columns.end - columns.first,
+        .step = conv->stride * x->strides[2],
+        .end = atr_cpu_int8_end_at(step, &state->form, row * step->y.dims[2] + columns.first)};
 
     for (int64_t t = 0; t < taps_of(conv); t++) {
         const int64_t iy = top + t / conv->kernel * conv->dilation;
@@ -362,7 +376,9 @@ atr_status atr_cpu_int8_forward(atr_backend *backend, atr_step *step)
 {
     const int8_state *state = step->state;
 
-    if (state->weights != NULL)
+    if (state->filtered)
+        atr_cpu_int8_filter_run(backend, step, state->filter, &state->form, state->weights);
+    else if (state->weights != NULL)
         dense(backend, step);
     else
         depthwise(backend, step);

@@ -17,10 +17,10 @@ typedef byte_vec byte_vec_at __attribute__((aligned(1), may_alias));
 
 #if defined(__AVX512F__)
 
-/* sum + a.low b.low + a.high b.high of signed 16-bit halves, in each lane. */
+/* sum + a.low b.low + a.high b.high of signed 16-bit halves, in each lane, modulo 2^32. */
 ATR_INLINE ivec int8_add_pairs(ivec sum, ivec a, ivec b)
 {
-    return sum + (ivec)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+    return (ivec)((uvec)sum + (uvec)_mm512_madd_epi16((__m512i)a, (__m512i)b));
 }
 
 /* Lane c: byte c of `low` in the lower half, of `high` in the upper one. */
@@ -52,7 +52,7 @@ ATR_INLINE ivec int8_nearest(vec v)
 
 ATR_INLINE ivec int8_add_pairs(ivec sum, ivec a, ivec b)
 {
-    return sum + (ivec)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+    return (ivec)((uvec)sum + (uvec)_mm256_madd_epi16((__m256i)a, (__m256i)b));
 }
 
 ATR_INLINE ivec int8_pair_bytes(const uint8_t *low, const uint8_t *high)
@@ -89,7 +89,7 @@ ATR_INLINE ivec int8_add_pairs(ivec sum, ivec a, ivec b)
 {
     const ivec a_low = (ivec)((uvec)a << 16) >> 16, b_low = (ivec)((uvec)b << 16) >> 16;
 
-    return sum + a_low * b_low + (a >> 16) * (b >> 16);
+    return (ivec)((uvec)sum + (uvec)(a_low * b_low) + (uvec)((a >> 16) * (b >> 16)));
 }
 
 ATR_INLINE ivec int8_pair_bytes(const uint8_t *low, const uint8_t *high)
@@ -206,6 +206,13 @@ ATR_INLINE void int8_block(const atr_cpu_int8_product *b, const int16_t *weights
             for (int v = 0; v < vectors; v++)
                 sums[r][v] = int8_add_pairs(sums[r][v], both, w[v]);
         }
+    }
+    if (b->sums != NULL) {
+#pragma GCC unroll 12
+        for (int r = 0; r < INT8_ROWS; r++)
+            for (int v = 0; v < vectors && p + r < b->pixels; v++)
+                *(ivec_at *)(b->sums + (p + r) * b->sums_pitch + c + v * LANES) = sums[r][v];
+        return;
     }
     const atr_cpu_int8_end end = b->end; /* a copy, which no store can reach */
 #pragma GCC unroll 12

@@ -58,8 +58,24 @@ typedef struct atr_cpu_int8_end {
 typedef struct atr_cpu_int8_product {
     const int16_t *x, *weights;
     int64_t pairs, strip_pairs, pixels, channels;
+    int32_t *sums;        /* NULL, or: sums modulo 2^32 instead of y, in whole vectors, */
+    int64_t sums_pitch;   /* pixels so far apart */
     atr_cpu_int8_end end; /* of pixel 0 */
 } atr_cpu_int8_product;
+
+/* As atr_cpu_patch, of bytes. */
+typedef struct atr_cpu_byte_patch {
+    const uint8_t *pixels;
+    int64_t row, column;
+    int64_t first_y, end_y, first_x, end_x;
+} atr_cpu_byte_patch;
+
+/* A tile of outputs, of which rows x columns lie inside the map. */
+typedef struct atr_cpu_int8_tile {
+    int64_t row, column; /* pixels of the map from one pixel of the tile to the next below, beside */
+    int64_t rows, columns, channels;
+    atr_cpu_int8_end end; /* of the first pixel */
+} atr_cpu_int8_tile;
 
 /* Pixels p of a depthwise convolution: end(start + sum over taps of w[t] taps[t][p * step]), taps two by two: weights
  * [pairs][padded C] are w[2t] in the lower and w[2t+1] in the upper 16 bits. Every tap is a pixel of bytes; `start` [padded C] takes out
@@ -285,6 +301,10 @@ typedef struct atr_cpu_kernels {
     int int8_strip, int8_rows;
     void (*int8_product)(const atr_cpu_int8_product *product);
     void (*int8_taps)(const atr_cpu_int8_taps *taps);
+    /* Minimal filtering in integers: pixels without their zero to points, points to outputs; as tile_input() and tile_output(). */
+    void (*int8_tile_input)(int m, const atr_cpu_byte_patch *tile, int64_t channels, int16_t zero,
+                            int16_t *to, int64_t plane);
+    void (*int8_tile_output)(int m, const int32_t *from, int64_t plane, const atr_cpu_int8_tile *tile);
     void (*widen_bytes)(const uint8_t *from, int64_t count, int16_t zero, int16_t *to); /* from - zero */
     /* bytes = clamp(from * inverse[c]) + zero */
     void (*quantise)(const float *from, int64_t from_stride, uint8_t *to, int64_t to_stride, int64_t pixels,

@@ -4,6 +4,7 @@
 #include "dnn/cpu/depthwise_body_impl.h"
 #include "dnn/cpu/filter_body_impl.h"
 #include "dnn/cpu/int8_body_impl.h"
+#include "dnn/cpu/int8_winograd_body_impl.h"
 #include "dnn/cpu/loss_body_impl.h"
 #include "dnn/cpu/norm_body_impl.h"
 #include "dnn/cpu/outer_body_impl.h"

@@ -15,6 +15,8 @@
 .int8_rows = INT8_ROWS,
 .int8_product = int8_product,
 .int8_taps = int8_taps,
+.int8_tile_input = int8_tile_input,
+.int8_tile_output = int8_tile_output,
 .widen_bytes = widen_bytes,
 .quantise = quantise,
 .interpolate = interpolate,

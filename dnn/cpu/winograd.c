@@ -15,7 +15,7 @@
  * the batch nor on the number of threads. */
 #include <string.h>
 
-#include "dnn/cpu/cpu_impl.h"
+#include "dnn/cpu/tiles_impl.h"
 
 enum {
     TAPS = 3,
@@ -31,14 +31,9 @@ enum {
     PAD = LINE,            /* floats: rows of points must not all fall into the same sets of a cache */
 };
 
-typedef struct origin {
-    int32_t n, y, x; /* picture and first output of a tile */
-} origin;
-
 typedef struct winograd_state {
     int m, points;
-    origin *tiles;
-    int64_t tile_count;
+    atr_cpu_tiles tiles;
     double g[POINTS_MOST][TAPS];
     float *weights,
         *turned; /* [points^2][strips][in][strip], for forward and for the gradient of the input */
@@ -52,17 +47,8 @@ typedef struct direction {
     const float *bias;
     const atr_tensor *residual; /* NULL: none */
     atr_act act;
+    int64_t first_n, first_y; /* picture and row that `to` begins with */
 } direction;
-
-static int64_t round_up(int64_t value, int64_t step)
-{
-    return (value + step - 1) / step * step;
-}
-
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
 
 static int squared(int points)
 {
@@ -92,61 +78,14 @@ static void find_points(winograd_state *state)
         state->g[finite][k] = k == TAPS - 1 ? 1.0 : 0.0;
 }
 
-/* Tiles of m outputs, d apart, that cover an axis: over all d phases. */
-static int64_t tiles_of_axis(int64_t size, int64_t d, int64_t m)
-{
-    int64_t count = 0;
-
-    for (int64_t phase = 0; phase < d && phase < size; phase++)
-        count += ceil_div(ceil_div(size - phase, d), m);
-    return count;
-}
-
-int atr_cpu_winograd_tile(const atr_conv_attr *conv, const int64_t y[4])
-{
-    int best = 2;
-    double least = 0;
-
-    for (int m = 2; m <= ATR_CPU_TILE_MOST; m++) {
-        const double tiles =
-            (double)(tiles_of_axis(y[1], conv->dilation, m) * tiles_of_axis(y[2], conv->dilation, m));
-        const double products = tiles * squared(m + 2);
-        if (m == 2 || products < least) {
-            best = m;
-            least = products;
-        }
-    }
-    return best;
-}
-
-static void place_tiles(const atr_step *step, winograd_state *state)
-{
-    const int64_t *y = step->y.dims, d = step->conv.dilation, span = d * state->m;
-    origin *at = state->tiles;
-
-    for (int64_t n = 0; n < y[0]; n++)
-        for (int64_t phase_y = 0; phase_y < d && phase_y < y[1]; phase_y++)
-            for (int64_t row = phase_y; row < y[1]; row += span)
-                for (int64_t phase_x = 0; phase_x < d && phase_x < y[2]; phase_x++)
-                    for (int64_t column = phase_x; column < y[2]; column += span)
-                        *at++ = (origin){(int32_t)n, (int32_t)row, (int32_t)column};
-}
-
-/* Pixels 0 .. in the grid y, y + d ... that lie in [0, size). */
-static void inside(int64_t at, int64_t d, int64_t size, int64_t *first, int64_t *end)
-{
-    *first = at >= 0 ? 0 : ceil_div(-at, d);
-    *end = at >= size ? 0 : ceil_div(size - at, d);
-}
-
 /* The tile of a map whose first pixel is (y, x) of picture n. */
 static atr_cpu_patch tile_at(const atr_tensor *map, int64_t d, int64_t n, int64_t y, int64_t x)
 {
     atr_cpu_patch tile = {.row = d * map->strides[1], .column = d * map->strides[2]};
 
     tile.pixels = (float *)map->data + n * map->strides[0] + y * map->strides[1] + x * map->strides[2];
-    inside(y, d, map->dims[1], &tile.first_y, &tile.end_y);
-    inside(x, d, map->dims[2], &tile.first_x, &tile.end_x);
+    atr_cpu_inside(y, d, map->dims[1], &tile.first_y, &tile.end_y);
+    atr_cpu_inside(x, d, map->dims[2], &tile.first_x, &tile.end_x);
     return tile;
 }
 
@@ -155,16 +94,13 @@ static atr_cpu_patch tile_at(const atr_tensor *map, int64_t d, int64_t n, int64_
 /* Floats from one tile's channels to the next tile's. */
 static int64_t pitch_of(int64_t channels, int64_t strip)
 {
-    return round_up(channels, strip) + PAD;
+    return atr_cpu_round_up(channels, strip) + PAD;
 }
 
-/* Floats from one point of all tiles to the next: an odd number of cache lines, or the points of a tile, which are written and read
- * side by side, fall into a few sets of a cache and push each other out. */
+/* Floats from one point of all tiles to the next. */
 static int64_t plane_of(int64_t tiles, int64_t pitch)
 {
-    const int64_t lines = ceil_div(tiles * pitch, LINE);
-
-    return (lines | 1) * LINE;
+    return atr_cpu_plane(tiles * pitch * (int64_t)sizeof(float)) / (int64_t)sizeof(float);
 }
 
 /* Tiles of one block: few enough for the cache, equal shares for all threads. */
@@ -174,11 +110,11 @@ static int64_t block_of(const atr_backend *backend, const atr_step *step)
     const int64_t strip = atr_cpu_kernels_of(backend)->strip;
     const int64_t floats = squared(state->points) * (pitch_of(step->conv.in_channels, strip) +
                                                      pitch_of(step->conv.out_channels, strip));
-    const int64_t share = ceil_div(state->tile_count, backend->threads);
+    const int64_t share = atr_cpu_ceil_div(state->tiles.count, backend->threads);
     const int64_t fits = BLOCK_BYTES / (floats * (int64_t)sizeof(float));
     const int64_t most = atr_cpu_max(1, atr_cpu_min(step->training ? BLOCK_MOST_TRAINING : BLOCK_MOST, fits));
 
-    return ceil_div(share, ceil_div(share, most));
+    return atr_cpu_ceil_div(share, atr_cpu_ceil_div(share, most));
 }
 
 /* One thread's points of a block: of the inputs, then of the outputs. */
@@ -195,7 +131,7 @@ static int64_t thread_floats(const atr_backend *backend, const atr_step *step)
 
 static int64_t weight_floats(const atr_backend *backend, const winograd_state *state, int64_t in, int64_t out)
 {
-    return squared(state->points) * in * round_up(out, atr_cpu_kernels_of(backend)->strip);
+    return squared(state->points) * in * atr_cpu_round_up(out, atr_cpu_kernels_of(backend)->strip);
 }
 
 /* Gradients of weights: points of a block of inputs and of dy, sums [points^2][strips][in][strip], then sums of dy. A strip is what
@@ -227,7 +163,7 @@ static gradient_memory gradient_memory_of(const atr_backend *backend, const atr_
                          .strip = (int64_t)kernels->outer_vectors * kernels->lanes};
     char *base = step->scratch;
 
-    m.strips = ceil_div(out, m.strip);
+    m.strips = atr_cpu_ceil_div(out, m.strip);
     m.sum_plane = in * m.strips * m.strip;
     m.in_plane = plane_of(GRADIENT_BLOCK, m.in_pitch);
     m.out_plane = plane_of(GRADIENT_BLOCK, m.out_pitch);
@@ -255,10 +191,7 @@ atr_status atr_cpu_winograd_prepare(atr_backend *backend, atr_step *step)
     state->m = atr_cpu_winograd_tile(&step->conv, step->y.dims);
     state->points = state->m + TAPS - 1;
     find_points(state);
-    state->tile_count = step->y.dims[0] * tiles_of_axis(step->y.dims[1], step->conv.dilation, state->m) *
-                        tiles_of_axis(step->y.dims[2], step->conv.dilation, state->m);
-    ATR_TRY(ATR_NEW(state->tile_count, &state->tiles));
-    place_tiles(step, state);
+    ATR_TRY(atr_cpu_tiles_create(&step->conv, step->y.dims, state->m, &state->tiles));
     ATR_TRY(atr_step_packed(step, weight_floats(backend, state, in, out), sizeof(float), &state->weights));
     if (step->folded || step->bias != NULL)
         ATR_TRY(ATR_NEW(out, &state->bias));
@@ -280,7 +213,7 @@ void atr_cpu_winograd_release(atr_step *step)
 
     if (state == NULL)
         return;
-    atr_free(state->tiles);
+    atr_cpu_tiles_free(&state->tiles);
     atr_free(state->weights);
     atr_free(state->turned);
     atr_free(state->bias);
@@ -303,7 +236,7 @@ static void transform_weights(const atr_backend *backend, const atr_step *step, 
     const int64_t in_step = turned ? o_step : WEIGHTS, out_step = turned ? WEIGHTS : o_step;
 
 #pragma omp parallel for schedule(static)
-    for (int64_t s = 0; s < ceil_div(out, strip); s++) {
+    for (int64_t s = 0; s < atr_cpu_ceil_div(out, strip); s++) {
         const atr_cpu_filter filter = {.g = state->g,
                                        .inputs = in,
                                        .outputs = atr_cpu_min(strip, out - s * strip),
@@ -312,7 +245,7 @@ static void transform_weights(const atr_backend *backend, const atr_step *step, 
                                        .out_step = out_step,
                                        .turned = turned,
                                        .points = to + s * in * strip,
-                                       .plane = in * round_up(out, strip),
+                                       .plane = in * atr_cpu_round_up(out, strip),
                                        .pitch = strip};
         kernels->filter_points(state->points, &filter);
     }
@@ -347,7 +280,7 @@ static void multiply(const atr_cpu_kernels *kernels, const winograd_state *state
     const int64_t in_pitch = pitch_of(in, strip), out_pitch = pitch_of(out, strip);
 
     for (int p = 0; p < squared(state->points); p++) {
-        const float *weights = way->weights + p * in * round_up(out, strip);
+        const float *weights = way->weights + p * in * atr_cpu_round_up(out, strip);
         for (int64_t k = 0; k < in; k += DEPTH)
             for (int64_t s = 0; s * strip < out; s++) {
                 const float *here = weights + (s * in + k) * strip;
@@ -358,11 +291,11 @@ static void multiply(const atr_cpu_kernels *kernels, const winograd_state *state
     }
 }
 
-static void finish_tile(const atr_cpu_kernels *kernels, const atr_step *step, const direction *way, origin at,
-                        const float *points, int64_t plane)
+static void finish_tile(const atr_cpu_kernels *kernels, const atr_step *step, const direction *way,
+                        atr_cpu_origin at, const float *points, int64_t plane)
 {
     const int64_t d = step->conv.dilation;
-    const atr_cpu_patch tile = tile_at(way->to, d, at.n, at.y, at.x);
+    const atr_cpu_patch tile = tile_at(way->to, d, at.n - way->first_n, at.y - way->first_y, at.x);
     const winograd_state *state = step->state;
     atr_cpu_finish finish = {.bias = way->bias, .clamp = atr_cpu_clamp_of(way->act)};
 
@@ -385,14 +318,14 @@ static void run_block(const atr_backend *backend, const atr_step *step, const di
     float *const outputs = inputs + squared(state->points) * plane_of(block, in_pitch);
 
     for (int64_t t = 0; t < rows; t++) {
-        const origin at = state->tiles[first + t];
+        const atr_cpu_origin at = state->tiles.origins[first + t];
         const atr_cpu_patch tile = tile_at(way->from, d, at.n, at.y - d, at.x - d);
         kernels->tile_input(state->m, &tile, way->from->dims[3], inputs + t * in_pitch,
                             plane_of(block, in_pitch));
     }
     multiply(kernels, state, way, inputs, outputs, block, rows);
     for (int64_t t = 0; t < rows; t++)
-        finish_tile(kernels, step, way, state->tiles[first + t], outputs + t * out_pitch,
+        finish_tile(kernels, step, way, state->tiles.origins[first + t], outputs + t * out_pitch,
                     plane_of(block, out_pitch));
 }
 
@@ -404,7 +337,7 @@ static void run(const atr_backend *backend, const atr_step *step, const directio
 
 #pragma omp parallel for schedule(static)
     for (int part = 0; part < backend->threads; part++) {
-        const atr_cpu_range tiles = atr_cpu_share(state->tile_count, backend->threads, part);
+        const atr_cpu_range tiles = atr_cpu_share(state->tiles.count, backend->threads, part);
         float *mine = (float *)((char *)step->scratch + (size_t)part * bytes);
         for (int64_t t = tiles.first; t < tiles.end; t += block)
             run_block(backend, step, way, t, atr_cpu_min(block, tiles.end - t), block, mine);
@@ -425,6 +358,27 @@ atr_status atr_cpu_winograd_forward(atr_backend *backend, atr_step *step)
     return ATR_OK;
 }
 
+void atr_cpu_winograd_rows(const atr_backend *backend, const atr_step *step, int part, int64_t n, int64_t y,
+                           const atr_tensor *to)
+{
+    const winograd_state *state = step->state;
+    const int64_t m = state->m, across = atr_cpu_ceil_div(step->y.dims[2], m);
+    const int64_t first = (n * atr_cpu_ceil_div(step->y.dims[1], m) + y / m) * across;
+    const int64_t block = block_of(backend, step);
+    const size_t bytes = atr_align_up((size_t)thread_floats(backend, step) * sizeof(float));
+    const direction way = {.from = &step->x[0],
+                           .to = to,
+                           .weights = state->weights,
+                           .bias = state->bias,
+                           .act = step->act,
+                           .first_n = n,
+                           .first_y = y};
+
+    for (int64_t t = 0; t < across; t += block)
+        run_block(backend, step, &way, first + t, atr_cpu_min(block, across - t), block,
+                  (float *)((char *)step->scratch + (size_t)part * bytes));
+}
+
 /* ---- the gradient of the weights ---------------------------------------------------------------------------------------- */
 
 /* Points of tiles first .. first+rows-1 of x and dy. */
@@ -437,7 +391,7 @@ static void transform_block(const atr_backend *backend, const atr_step *step, co
 
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < rows; t++) {
-        const origin at = state->tiles[first + t];
+        const atr_cpu_origin at = state->tiles.origins[first + t];
         const atr_cpu_patch x = tile_at(&step->x[0], d, at.n, at.y - d, at.x - d);
         const atr_cpu_patch dy = tile_at(&step->dy, d, at.n, at.y, at.x);
         kernels->tile_input(state->m, &x, step->conv.in_channels, m->inputs + t * m->in_pitch, m->in_plane);
@@ -501,8 +455,8 @@ static void weight_gradient(const atr_backend *backend, const atr_step *step)
 #pragma omp parallel for schedule(static)
     for (int p = 0; p < squared(state->points); p++)
         memset(m.sums + p * m.sum_plane, 0, (size_t)m.sum_plane * sizeof *m.sums);
-    for (int64_t t = 0; t < state->tile_count; t += GRADIENT_BLOCK) {
-        const int64_t rows = atr_cpu_min(GRADIENT_BLOCK, state->tile_count - t);
+    for (int64_t t = 0; t < state->tiles.count; t += GRADIENT_BLOCK) {
+        const int64_t rows = atr_cpu_min(GRADIENT_BLOCK, state->tiles.count - t);
         transform_block(backend, step, &m, t, rows);
         add_block(backend, step, &m, rows);
     }

@@ -20,6 +20,8 @@ atr_status atr_ref_int8_prepare(atr_backend *backend, atr_step *step)
     ATR_TRY(ATR_NEW(1, &state));
     step->state = state;
     ATR_TRY(atr_int8_form_create(step, &state->form));
+    ATR_TRY(atr_step_packed(step, step->conv.out_channels * atr_conv_filter(&step->conv),
+                            sizeof *state->form.weights, &state->form.weights));
 done:
     return status;
 }
@@ -30,6 +32,7 @@ void atr_ref_int8_release(atr_step *step)
 
     if (state == NULL)
         return;
+    atr_free(state->form.weights);
     atr_int8_form_free(&state->form);
     atr_free(state);
     step->state = NULL;

@@ -41,6 +41,9 @@ static const int8_case cases[] = {
     {"3x3 one pixel", 2, 1, 1, 8, {16, 3, 1, 1, 1, 1, true}, true, true, BYTES, NONE, ATR_ACT_NONE, 0},
     {"3x3 from pictures", 2, 33, 31, 3, {32, 3, 2, 1, 1, 1, false}, false, false, BYTES, NONE, ATR_ACT_RELU6, 0},
     {"3x3", 1, 11, 13, 17, {21, 3, 1, 1, 1, 1, true}, true, true, BYTES, NONE, ATR_ACT_NONE, 0},
+    {"3x3 tiles of 3", 2, 9, 6, 35, {37, 3, 1, 1, 1, 1, true}, true, false, FLOATS, NONE, ATR_ACT_RELU, 2},
+    {"3x3 tiles of 2", 1, 2, 2, 18, {33, 3, 1, 1, 1, 1, false}, false, true, BYTES, BYTES, ATR_ACT_NONE, 1},
+    {"3x3 many tiles", 2, 29, 31, 33, {48, 3, 1, 1, 1, 1, true}, true, false, BYTES, NONE, ATR_ACT_RELU6, 0},
     {"3x3 deep", 1, 7, 9, 300, {35, 3, 1, 1, 1, 1, true}, false, false, BYTES, NONE, ATR_ACT_RELU, 0},
     {"3x3 no padding", 2, 6, 5, 12, {9, 3, 1, 0, 1, 1, true}, true, false, BYTES, NONE, ATR_ACT_RELU, 0},
     {"dilated 6", 1, 13, 17, 32, {48, 3, 1, 6, 6, 1, true}, true, false, FLOATS, NONE, ATR_ACT_RELU, 3},
@@ -98,6 +101,14 @@ static atr_tensor activation(bool bytes, const int64_t dims[4], int64_t gap, uin
         else
             ((float *)t.data)[i] = (float)(4.0 * atr_rng_unit(key, (uint64_t)i) - 2.0);
     return t;
+}
+
+/* Minimal filtering makes the same sums. */
+static int can_filter(const int8_case *c)
+{
+    const atr_conv_spec *k = &c->conv;
+
+    return k->kernel == 3 && k->stride == 1 && k->pad == k->dilation && k->groups == 1;
 }
 
 static void rig8_create(rig8 *r, const int8_case *c, int64_t batch)
@@ -205,16 +216,18 @@ static void every_back_end_computes_what_is_written_down(void **state)
     (void)state;
     must(atr_backend_open("ref", 2, &ref));
     must(atr_backend_open("cpu", 3, &cpu));
-    for (int i = 0; i < CASES; i++) {
-        rig8 want, got;
-        rig8_create(&want, &cases[i], cases[i].n);
-        rig8_create(&got, &cases[i], cases[i].n);
-        rig8_run(&want, ref);
-        rig8_run(&got, cpu);
-        compare(cases[i].label, &got.step.y, &want.step.y);
-        rig8_destroy(&want);
-        rig8_destroy(&got);
-    }
+    for (int i = 0; i < CASES; i++)
+        for (int filter = 0; filter <= can_filter(&cases[i]); filter++) {
+            rig8 want, got;
+            rig8_create(&want, &cases[i], cases[i].n);
+            rig8_create(&got, &cases[i], cases[i].n);
+            got.step.winograd = filter == 1;
+            rig8_run(&want, ref);
+            rig8_run(&got, cpu);
+            compare(cases[i].label, &got.step.y, &want.step.y);
+            rig8_destroy(&want);
+            rig8_destroy(&got);
+        }
     atr_backend_close(cpu);
     atr_backend_close(ref);
 }
@@ -272,31 +285,75 @@ static void no_sum_saturates(void **state)
     atr_backend_close(cpu);
 }
 
-/* The same bits with any number of threads, and in any batch. */
+/* Minimal filtering multiplies 16-bit numbers and lets sums wrap around: they come out exact up to its largest sum, which 114 channels of
+ * largest integers stay below; 116 are summed plainly. */
+static void filtered_sums_are_exact(void **state)
+{
+    atr_backend *cpu = NULL;
+
+    (void)state;
+    must(atr_backend_open("cpu", 2, &cpu));
+    for (int k = 0; k < 8; k++) {
+        const int64_t channels = k & 1 ? 114 : 116;
+        const double weight = k & 2 ? 1.0 : -1.0, x = k & 4 ? 255 : -128;
+        const int8_case c = {"edge", 1,     8,      8,    channels,     {17, 3, 1, 1, 1, 1, false},
+                             x < 0,  false, FLOATS, NONE, ATR_ACT_NONE, 0};
+        rig8 r;
+        rig8_create(&r, &c, 1);
+        memset(r.step.x[0].data, x < 0 ? 0 : 255, (size_t)(64 * channels));
+        for (int64_t i = 0; i < 17 * channels * 9; i++)
+            r.weight[i] = (float)weight;
+        for (int64_t i = 0; i < channels; i++)
+            r.x_steps[i] = 1.0f;
+        for (int64_t o = 0; o < 17; o++)
+            r.weight_steps[o] = 1.0f / 127.0f;
+        r.step.winograd = true;
+        rig8_run(&r, cpu);
+        for (int64_t p = 0; p < 64; p++) {
+            const int64_t rows = p < 8 || p >= 56 ? 2 : 3, columns = p % 8 == 0 || p % 8 == 7 ? 2 : 3;
+            const float want =
+                (float)(1.0f / 127.0f) * (float)((double)(rows * columns * channels) * x * weight * 127);
+            assert_true(((const float *)r.step.y.data)[p * 17 + 16] == want);
+        }
+        rig8_destroy(&r);
+    }
+    atr_backend_close(cpu);
+}
+
+/* Bytes of a case on `threads`; `filter`: by minimal filtering. The caller frees them. */
+static void *bytes_of(const int8_case *c, int64_t batch, int threads, bool filter, size_t *bytes)
+{
+    atr_backend *backend = NULL;
+    rig8 r;
+
+    must(atr_backend_open("cpu", threads, &backend));
+    rig8_create(&r, c, batch);
+    r.step.winograd = filter;
+    rig8_run(&r, backend);
+    void *y = r.step.y.data;
+    *bytes = (size_t)elements(&r.step.y) * atr_dtype_bytes(r.step.y.type);
+    r.step.y.data = NULL;
+    rig8_destroy(&r);
+    atr_backend_close(backend);
+    return y;
+}
+
+/* The same bits with any number of threads, in any batch, and by minimal filtering. */
 static void threads_and_batches_change_nothing(void **state)
 {
     (void)state;
     for (int i = 0; i < CASES; i++) {
-        rig8 alone;
-        atr_backend *one = NULL;
-        must(atr_backend_open("cpu", 1, &one));
-        rig8_create(&alone, &cases[i], 1);
-        rig8_run(&alone, one);
-        for (int threads = 1; threads <= 3; threads++) {
-            atr_backend *many = NULL;
-            rig8 batch;
-            must(atr_backend_open("cpu", threads, &many));
-            rig8_create(&batch, &cases[i], 3);
-            rig8_run(&batch, many);
-            const size_t bytes = (size_t)elements(&alone.step.y) * atr_dtype_bytes(alone.step.y.type);
-            if (memcmp(alone.step.y.data, batch.step.y.data, bytes) != 0)
-                fail_msg("%s: the first of three pictures on %d threads differs from it alone",
-                         cases[i].label, threads);
-            rig8_destroy(&batch);
-            atr_backend_close(many);
-        }
-        rig8_destroy(&alone);
-        atr_backend_close(one);
+        size_t one = 0, all = 0;
+        void *alone = bytes_of(&cases[i], 1, 1, false, &one);
+        for (int threads = 1; threads <= 3; threads++)
+            for (int filter = 0; filter <= can_filter(&cases[i]); filter++) {
+                void *batch = bytes_of(&cases[i], 3, threads, filter == 1, &all);
+                if (memcmp(alone, batch, one) != 0)
+                    fail_msg("%s: the first of three pictures on %d threads differs from it alone%s",
+                             cases[i].label, threads, filter ? ", by minimal filtering" : "");
+                atr_free(batch);
+            }
+        atr_free(alone);
     }
 }
 
@@ -336,13 +393,77 @@ static void numbers_become_the_nearest_integers(void **state)
         }
 }
 
+/* [2,19,22,35] from [2,5,6,40] enlarged and [2,19,22,33]; bytes, or floats where y_steps is NULL. The caller frees y.data. */
+static atr_tensor run_resized(int threads, bool winograd, float *y_steps)
+{
+    const int64_t low[4] = {2, 5, 6, 40}, high[4] = {2, 19, 22, 33}, y[4] = {2, 19, 22, 35};
+    const atr_kernel *kernel = NULL;
+    atr_backend *backend = NULL;
+    float *weight = numbers((int64_t)35 * 73 * 9, 1, -0.1, 0.1), *bias = numbers(35, 2, -1, 1);
+    atr_step s = {.op = ATR_OP_CONV_RESIZED,
+                  .name = "resized",
+                  .conv = {73, 35, 3, 1, 1, 1, 1, 0, 0},
+                  .act = ATR_ACT_RELU,
+                  .winograd = winograd,
+                  .weight = weight,
+                  .bias = bias,
+                  .input_count = 2};
+
+    s.x[0] = activation(false, low, 3, 7);
+    s.x[1] = activation(false, high, 0, 8);
+    s.y = activation(y_steps != NULL, y, 0, 9);
+    s.int8.y_steps = y_steps;
+    must(atr_backend_open("cpu", threads, &backend));
+    kernel = &backend->table->op[s.op];
+    atr_backend_enter(backend);
+    must(kernel->prepare(backend, &s));
+    s.scratch = room((int64_t)s.scratch_bytes + 1);
+    must(kernel->refresh(backend, &s));
+    must(kernel->forward(backend, &s));
+    kernel->release(&s);
+    atr_free(s.scratch);
+    atr_free(s.x[0].data);
+    atr_free(s.x[1].data);
+    atr_free(weight);
+    atr_free(bias);
+    atr_backend_close(backend);
+    return s.y;
+}
+
+/* The decoder's first convolution rounds to integers by itself: as a QUANTIZE behind it would. All at once or by rows of tiles, on any
+ * number of threads. */
+static void an_enlarged_map_becomes_integers(void **state)
+{
+    float *steps = numbers(35, 5, 0.01, 0.03);
+
+    (void)state;
+    for (int winograd = 0; winograd < 2; winograd++) {
+        const atr_tensor want = run_resized(1, winograd == 1, NULL);
+        for (int threads = 1; threads <= 7; threads += 3) {
+            const atr_tensor floats = run_resized(threads, winograd == 1, NULL);
+            const atr_tensor bytes = run_resized(threads, winograd == 1, steps);
+            assert_memory_equal(floats.data, want.data, (size_t)elements(&want) * sizeof(float));
+            for (int64_t i = 0; i < elements(&want); i++) {
+                const float x = ((const float *)want.data)[i] * (1.0f / steps[i % 35]);
+                assert_int_equal(((const uint8_t *)bytes.data)[i], (int)nearbyintf(fminf(x, 255.0f)));
+            }
+            atr_free(floats.data);
+            atr_free(bytes.data);
+        }
+        atr_free(want.data);
+    }
+    atr_free(steps);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_back_end_computes_what_is_written_down),
         cmocka_unit_test(integers_stand_for_the_real_numbers),
         cmocka_unit_test(no_sum_saturates),
+        cmocka_unit_test(filtered_sums_are_exact),
         cmocka_unit_test(threads_and_batches_change_nothing),
+        cmocka_unit_test(an_enlarged_map_becomes_integers),
         cmocka_unit_test(numbers_become_the_nearest_integers),
     };
 

@@ -13,9 +13,8 @@
 /* A whole network in integers, calibrated on its own pictures: near to f32, the same on both back ends, in any batch, on any number of
  * threads, for pictures of any size. */
 
-/* Sizes that no stride divides. Without minimal filtering every layer that can be is in integers. */
+/* Sizes that no stride divides. */
 static const parity_case small = {"int8", "mobilenet", 16, 5, 3, 67, 45, 7, 1.0, 0.0};
-enum { ALL_INTEGERS = ATR_REWRITE_ALL & ~ATR_REWRITE_WINOGRAD };
 
 static atr_plan *make_plan(const network *net, int64_t batch, int64_t height, int64_t width, int rewrites,
                            const atr_quant *quant)
@@ -85,7 +84,7 @@ static float *run(const char *backend, int threads, const atr_quant *quant, int6
     network net;
 
     network_open_on(&net, &small, backend, threads, -1);
-    atr_plan *plan = make_plan(&net, batch, height, width, ALL_INTEGERS, quant);
+    atr_plan *plan = make_plan(&net, batch, height, width, ATR_REWRITE_ALL, quant);
     must(atr_plan_forward(plan, images));
     const atr_tensor logits = atr_plan_logits(plan);
     float *copy = copy_logits(plan);
@@ -108,8 +107,8 @@ static void a_network_in_integers_is_near_to_f32(void **state)
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         atr_quant quant = {{0}, {0}};
         calibrate(&net, &ways[i], &quant);
-        atr_plan *plain = make_plan(&net, 3, 67, 45, ALL_INTEGERS, NULL);
-        atr_plan *plan = make_plan(&net, 3, 67, 45, ALL_INTEGERS, &quant);
+        atr_plan *plain = make_plan(&net, 3, 67, 45, ATR_REWRITE_ALL, NULL);
+        atr_plan *plan = make_plan(&net, 3, 67, 45, ATR_REWRITE_ALL, &quant);
         must(atr_plan_forward(plain, net.images));
         must(atr_plan_forward(plan, net.images));
         const atr_tensor want = atr_plan_logits(plain), got = atr_plan_logits(plan);
@@ -192,16 +191,16 @@ static void only_what_is_known_runs_in_integers(void **state)
     network_open_on(&net, &small, "cpu", 2, -1);
     calibrate(&net, &how, &quant);
     const int64_t known = quant.weights.count;
-    atr_plan *plan = make_plan(&net, 1, 67, 45, ALL_INTEGERS, &quant);
+    atr_plan *plan = make_plan(&net, 1, 67, 45, ATR_REWRITE_ALL, &quant);
     const int before = integers_in(plan);
     atr_plan_destroy(plan);
     atr_quant_remove(&quant.weights, "cls_conv");
     atr_quant_remove(&quant.weights, "no such layer");
     assert_int_equal(quant.weights.count, known - 1);
-    plan = make_plan(&net, 1, 67, 45, ALL_INTEGERS, &quant);
+    plan = make_plan(&net, 1, 67, 45, ATR_REWRITE_ALL, &quant);
     assert_int_equal(integers_in(plan), before - 1);
     atr_plan_destroy(plan);
-    plan = make_plan(&net, 1, 67, 45, ALL_INTEGERS & ~ATR_REWRITE_FOLD_NORM, &quant);
+    plan = make_plan(&net, 1, 67, 45, ATR_REWRITE_ALL & ~ATR_REWRITE_FOLD_NORM, &quant);
     assert_int_equal(integers_in(plan), 0);
     atr_plan_destroy(plan);
     atr_quant_free(&quant);
