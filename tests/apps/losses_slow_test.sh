@@ -38,11 +38,11 @@ most() {
     echo "$1: $2"
 }
 
-# mean_dot OPTION...: $mean over three runs of 162 steps. When a run finds the class is partly chance; plain ce may begin to soon after.
+# mean_dot OPTION...: $mean over three runs of 144 steps. When a run finds the class is partly chance; plain ce may begin to soon after.
 mean_dot() {
     mean=0
     for seed in 1 2 3; do
-        expect 0 "$ATROUS" train rare.h5 --recipe recipe.yaml --max-steps 162 --seed $seed -o "rare-$seed" --force "$@"
+        expect 0 "$ATROUS" train rare.h5 --recipe recipe.yaml --max-steps 144 --seed $seed -o "rare-$seed" --force "$@"
         echo "$* run $seed: $(dot "rare-$seed")"
         mean=$(awk -v mean="$mean" -v iou="$(dot "rare-$seed")" 'BEGIN { print mean + iou / 3 }')
     done
