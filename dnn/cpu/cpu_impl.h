@@ -43,6 +43,12 @@ static inline int64_t atr_cpu_max(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* The step needs at least so many bytes of scratch memory, which its parts use one after the other. */
+static inline void atr_cpu_reserve(atr_step *step, size_t bytes)
+{
+    step->scratch_bytes = bytes > step->scratch_bytes ? bytes : step->scratch_bytes;
+}
+
 /* Part number `part` of `total` things is first .. end-1. */
 typedef struct atr_cpu_range {
     int64_t first, end;

@@ -155,7 +155,7 @@ static atr_status prepare_op(const atr_backend *backend, atr_step *step, atr_one
     if (!weight)
         ATR_TRY(atr_step_packed(step, (int64_t)atr_onednn_weight_bytes(op->op), 1, &op->packed));
     const size_t bytes = op_scratch_bytes(op, &conv.x, &conv.y);
-    step->scratch_bytes = bytes > step->scratch_bytes ? bytes : step->scratch_bytes;
+    atr_cpu_reserve(step, bytes);
 done:
     return status;
 }
@@ -198,7 +198,7 @@ static atr_status prepare_weight_gradient(const atr_backend *backend, atr_step *
         release_op(&state->weight);
     }
     const size_t bytes = copies_bytes(step) + atr_cpu_weight_gradient_bytes(backend, step);
-    step->scratch_bytes = bytes > step->scratch_bytes ? bytes : step->scratch_bytes;
+    atr_cpu_reserve(step, bytes);
     return ATR_OK;
 }
 

@@ -44,11 +44,6 @@ static int64_t strips_of(const atr_cpu_kernels *kernels, int64_t channels)
 
 /* ---- preparing ---------------------------------------------------------------------------------------------------------- */
 
-static void reserve(atr_step *step, size_t bytes)
-{
-    step->scratch_bytes = bytes > step->scratch_bytes ? bytes : step->scratch_bytes;
-}
-
 /* One thread's. */
 static size_t gathered_bytes(const int8_state *state, const atr_conv_attr *conv)
 {
@@ -66,7 +61,7 @@ static atr_status prepare_dense(const atr_backend *backend, atr_step *step, int8
     const int64_t pairs = conv->kernel * state->row_pairs, bytes = pairs * 2 * (int64_t)sizeof(int16_t);
     state->block = rows * atr_cpu_max(1, atr_cpu_min(BLOCK_ROWS, BLOCK_BYTES / (rows * bytes)));
     int64_t weights = strips_of(kernels, conv->out_channels) * pairs * kernels->int8_strip * 2;
-    reserve(step, (size_t)backend->threads * gathered_bytes(state, conv));
+    atr_cpu_reserve(step, (size_t)backend->threads * gathered_bytes(state, conv));
     if (step->winograd) {
         ATR_TRY(atr_cpu_int8_filter_create(backend, step, &state->filter));
         weights = atr_cpu_max(weights, atr_cpu_int8_filter_weights(state->filter));
@@ -102,7 +97,7 @@ atr_status atr_cpu_int8_prepare(atr_backend *backend, atr_step *step)
     ATR_TRY(ATR_NEW(1, &state));
     step->state = state;
     ATR_TRY(atr_int8_form_create(step, &state->form));
-    reserve(step, (size_t)(step->conv.out_channels * atr_conv_filter(&step->conv)) * sizeof(int8_t));
+    atr_cpu_reserve(step, (size_t)(step->conv.out_channels * atr_conv_filter(&step->conv)) * sizeof(int8_t));
     ATR_TRY(depthwise ? prepare_depthwise(step, state) : prepare_dense(backend, step, state));
 done:
     return status;

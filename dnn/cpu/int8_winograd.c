@@ -74,7 +74,7 @@ atr_status atr_cpu_int8_filter_create(const atr_backend *backend, atr_step *step
     filter->out_plane =
         atr_cpu_plane(filter->block * filter->channels * (int64_t)sizeof(int32_t)) / (int64_t)sizeof(int32_t);
     const size_t bytes = (size_t)backend->threads * atr_align_up((size_t)thread_bytes(filter));
-    step->scratch_bytes = bytes > step->scratch_bytes ? bytes : step->scratch_bytes;
+    atr_cpu_reserve(step, bytes);
 done:
     return status;
 }

@@ -187,7 +187,7 @@ atr_status atr_cpu_resized_conv_prepare(atr_backend *backend, atr_step *step)
     ATR_TRY(create_products(backend, step, state));
     size_scratch(backend, step);
     const size_t folded = step->folded ? (size_t)(out * (ca + cb) * TAPS) * sizeof(float) : 0;
-    step->scratch_bytes = folded > step->scratch_bytes ? folded : step->scratch_bytes;
+    atr_cpu_reserve(step, folded);
     step->needs_x = step->training && step->wants_dw;
 done:
     return status;

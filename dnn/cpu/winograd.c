@@ -177,7 +177,7 @@ static gradient_memory gradient_memory_of(const atr_backend *backend, const atr_
 
 static void reserve(atr_step *step, size_t bytes)
 {
-    step->scratch_bytes = bytes > step->scratch_bytes ? bytes : step->scratch_bytes;
+    atr_cpu_reserve(step, bytes);
 }
 
 atr_status atr_cpu_winograd_prepare(atr_backend *backend, atr_step *step)

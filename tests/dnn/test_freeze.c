@@ -108,17 +108,6 @@ static result run(const char *backend, bool frozen, bool statistics, int rewrite
     return r;
 }
 
-static double relative(const float *a, const float *b, int64_t count)
-{
-    double apart = 0, norm = 0;
-
-    for (int64_t i = 0; i < count; i++) {
-        apart += pow((double)a[i] - (double)b[i], 2);
-        norm += pow((double)b[i], 2);
-    }
-    return sqrt(apart / norm);
-}
-
 /* Elements of the flat values that are not the backbone's: those in front of its last parameter. */
 static int64_t trained_elements(int64_t *buffers, int64_t *backbone_buffers)
 {
@@ -144,8 +133,8 @@ static void compare(const result *got, const result *want, double bound)
     const int64_t trained = trained_elements(&buffers, &first);
 
     assert_true(fabs(got->loss - want->loss) <= bound * want->loss);
-    assert_true(relative(got->gradients, want->gradients, trained) <= bound);
-    assert_true(relative(got->buffers, want->buffers, buffers) <= bound);
+    assert_true(network_relative(got->gradients, want->gradients, trained) <= bound);
+    assert_true(network_relative(got->buffers, want->buffers, buffers) <= bound);
 }
 
 /* With the batch's statistics in the backbone, as the reference has it: same forward, so the same bits. */

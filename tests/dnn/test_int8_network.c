@@ -56,18 +56,6 @@ static float *copy_logits(const atr_plan *plan)
     return copy;
 }
 
-static double relative(const float *got, const float *want, int64_t count)
-{
-    double distance = 0, size = 0;
-
-    for (int64_t i = 0; i < count; i++) {
-        const double d = (double)got[i] - (double)want[i];
-        distance += d * d;
-        size += (double)want[i] * (double)want[i];
-    }
-    return sqrt(distance / size);
-}
-
 static int integers_in(const atr_plan *plan)
 {
     int count = 0;
@@ -112,7 +100,7 @@ static void a_network_in_integers_is_near_to_f32(void **state)
         must(atr_plan_forward(plain, net.images));
         must(atr_plan_forward(plan, net.images));
         const atr_tensor want = atr_plan_logits(plain), got = atr_plan_logits(plan);
-        const double distance = relative(got.data, want.data, atr_tensor_count(&want));
+        const double distance = network_relative(got.data, want.data, atr_tensor_count(&want));
         print_message("way %d: %d layers in integers, distance %.4f\n", (int)i, integers_in(plan), distance);
         assert_true(integers_in(plan) >= 50);
         assert_int_equal(integers_in(plain), 0);
@@ -138,7 +126,7 @@ static void back_ends_agree_and_batches_and_threads_change_nothing(void **state)
     calibrate(&net, &how, &quant);
     float *want = run("ref", 2, &quant, 1, 67, 45, net.images, &one, &of_ref);
     float *alone = run("cpu", 1, &quant, 1, 67, 45, net.images, &one, &integers);
-    const double distance = relative(alone, want, one);
+    const double distance = network_relative(alone, want, one);
     print_message("cpu and ref: distance %.2e\n", distance);
     assert_true(distance < 5e-3);
     assert_true(integers >= 50 && of_ref == integers);
@@ -170,9 +158,9 @@ static void pictures_of_any_size_run(void **state)
         int integers = 0;
         float *want = run("ref", 2, &quant, 1, sizes[i][0], sizes[i][1], net.images, &count, &integers);
         float *got = run("cpu", 2, &quant, 1, sizes[i][0], sizes[i][1], net.images, &count, &integers);
-        if (!(relative(got, want, count) < 2e-2))
+        if (!(network_relative(got, want, count) < 2e-2))
             fail_msg("%lldx%lld: distance %g", (long long)sizes[i][0], (long long)sizes[i][1],
-                     relative(got, want, count));
+                     network_relative(got, want, count));
         atr_free(got);
         atr_free(want);
     }

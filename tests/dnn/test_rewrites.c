@@ -91,17 +91,6 @@ static result run(const atr_graph *graph, const char *name, const atr_plan_optio
     return run_typed(graph, name, options, ATR_F32);
 }
 
-static double relative(const float *a, const float *b, int64_t count)
-{
-    double difference = 0, norm = 0;
-
-    for (int64_t i = 0; i < count; i++) {
-        difference += pow((double)a[i] - b[i], 2);
-        norm += pow((double)b[i], 2);
-    }
-    return sqrt(difference / norm);
-}
-
 /* Gradients may be this far apart: each batch norm of few pixels magnifies rounding, and where rounding moves one activation over a
  * kink, its gradient goes or comes whole (seen in 1 of 50 cases: 3e-4 to 9e-4; 3e-7 else). A wrong formula is off by far more, and
  * test_ops holds each kernel to its own bound. */
@@ -115,12 +104,12 @@ static void compare(const atr_graph *graph, atr_plan_options options)
     result plain = run(graph, "ref", &options);
 
     assert_int_equal(fast.logit_count, plain.logit_count);
-    if (!(relative(fast.logits, plain.logits, fast.logit_count) < 1e-5))
+    if (!(network_relative(fast.logits, plain.logits, fast.logit_count) < 1e-5))
         fail_msg("%lldx%lld: class scores differ", (long long)options.height, (long long)options.width);
     if (options.mode == ATR_TRAIN &&
-        !(relative(fast.gradients, plain.gradients, fast.gradient_count) < bound))
+        !(network_relative(fast.gradients, plain.gradients, fast.gradient_count) < bound))
         fail_msg("%lldx%lld: gradients differ by %.2g", (long long)options.height, (long long)options.width,
-                 relative(fast.gradients, plain.gradients, fast.gradient_count));
+                 network_relative(fast.gradients, plain.gradients, fast.gradient_count));
     assert_true(fast.steps < plain.steps);
     atr_free(fast.logits);
     atr_free(fast.gradients);
@@ -232,9 +221,10 @@ static void compare_in_bf16(const atr_graph *graph, atr_plan_options options, do
     result fast = run_typed(graph, "cpu", &options, ATR_BF16);
     options.rewrites = 0;
     result plain = run_typed(graph, "ref", &options, ATR_BF16);
-    const double scores = relative(fast.logits, plain.logits, fast.logit_count);
-    const double gradients =
-        options.mode == ATR_TRAIN ? relative(fast.gradients, plain.gradients, fast.gradient_count) : 0;
+    const double scores = network_relative(fast.logits, plain.logits, fast.logit_count);
+    const double gradients = options.mode == ATR_TRAIN
+                                 ? network_relative(fast.gradients, plain.gradients, fast.gradient_count)
+                                 : 0;
 
     print_message("%lldx%lld: class scores %.2g, gradients %.2g\n", (long long)options.height,
                   (long long)options.width, scores, gradients);

@@ -1,5 +1,6 @@
 #include "tests/support/network.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -102,4 +103,16 @@ float *network_copy(const float *from, int64_t count)
     must(ATR_NEW(count, &to));
     memcpy(to, from, (size_t)count * sizeof *to);
     return to;
+}
+
+double network_relative(const float *got, const float *want, int64_t count)
+{
+    double apart = 0, size = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        const double d = (double)got[i] - (double)want[i];
+        apart += d * d;
+        size += (double)want[i] * (double)want[i];
+    }
+    return sqrt(apart / size);
 }

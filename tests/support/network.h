@@ -31,5 +31,7 @@ float *network_logits(const network *net, atr_plan *plan);
 void network_fill(float *values, int64_t count, const char *name);
 /* A copy, to be freed with atr_free. */
 float *network_copy(const float *from, int64_t count);
+/* How far `got` is from `want`: L2 norm of the difference over that of `want`. */
+double network_relative(const float *got, const float *want, int64_t count);
 
 #endif
